@@ -1,0 +1,5 @@
+"""What goes wrong with a user's files, as one line that says what was given, what is allowed and what to do."""
+
+
+class InputError(ValueError):
+    """A file, a folder or a piece of music that cannot serve. Its message is one line, meant for the user."""
