@@ -1,0 +1,125 @@
+"""Finding music on a disk, and leaving whole files behind.
+
+A source is a file or a folder; a folder is searched to its depths. A source's *name* is its path below the folder
+that was given: it stays the same wherever the collection lies, so that splits and reports do not depend on it.
+
+Whatever is written goes to a temporary sibling first and is renamed when it is complete: a process that is killed
+leaves the old file or the new one, never half of one.
+"""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep.errors import InputError
+
+MIDI_SUFFIXES = (".mid", ".midi", ".kar")
+NOTATION_SUFFIXES = (".abc", ".musicxml", ".xml", ".mxl", ".krn")
+SUFFIXES = MIDI_SUFFIXES + NOTATION_SUFFIXES
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file with music and its name: the path below the folder it was found in, with forward slashes."""
+
+    path: Path
+    name: str
+
+
+def find_sources(paths: Sequence[Path]) -> list[Path]:
+    """All music files that `paths` (files and folders) lead to; see `named_sources`."""
+    return [source.path for source in named_sources(paths)]
+
+
+def named_sources(paths: Sequence[Path]) -> list[Source]:
+    """All music files that `paths` lead to, each once, with names that are unique among them.
+
+    Folders are searched recursively in sorted order; hidden files and folders are left out, loops of links are safe.
+
+    Raises:
+        InputError: a path is missing, a named file has another suffix, or there is no music at all.
+    """
+    found: dict[Path, Source] = {}
+    names: set[str] = set()
+    for path in map(Path, paths):
+        for file in _files_of(path):
+            key = Path(os.path.abspath(file))
+            if key not in found:
+                name = _free_name(file, path, names)
+                names.add(name)
+                found[key] = Source(file, name)
+    if not found:
+        where = ", ".join(map(str, paths)) or "no path"
+        raise InputError(f"no music found in {where}; looked for {' '.join(SUFFIXES)}")
+    return list(found.values())
+
+
+def _files_of(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        yield from _walk(path)
+    elif not path.exists():
+        raise InputError(f"{path} does not exist")
+    elif path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"{path} is no kind of file that is read here; these are: {' '.join(SUFFIXES)}")
+    else:
+        yield path
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    seen = set()  # real folders: a link that leads back up is entered once
+    for folder, below, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            below.clear()
+            continue
+        seen.add(real)
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        for name in sorted(files):
+            file = Path(folder, name)
+            if not name.startswith(".") and file.suffix.lower() in SUFFIXES and file.is_file():
+                yield file
+
+
+def _free_name(file: Path, root: Path, taken: set[str]) -> str:
+    """The path below the root; of two collections with the same file, the second is told with its folder's name."""
+    below = file.name if file == root else file.relative_to(root).as_posix()
+    with_root = f"{Path(os.path.abspath(root)).name}/{below}" if file != root else file.as_posix()
+    return next((name for name in (below, with_root) if name not in taken), os.path.abspath(file))
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` to write a file or a folder to; rename it on success, else remove it.
+
+    The temporary name keeps the suffix, which some writers look at. Parent folders are made. A folder takes the
+    place of nothing: whoever replaces one moves the old one away first.
+
+    Raises:
+        InputError: the place cannot be written to.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(f"cannot write {path}: it is a device, not a file")  # /dev/null would be replaced
+    temporary = path.with_name(f".{path.stem[:80]}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.filename not in (None, str(temporary), str(path), str(path.parent)):
+            raise
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        remove(temporary)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with all that is in it; nothing there is fine."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

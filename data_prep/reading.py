@@ -1,0 +1,34 @@
+"""One door for every kind of music file: the suffix decides who reads it.
+
+MIDI is read by `midi` (symusic: thousands of files a second), notation by `notation` (music21: some ten tunes a
+second). Both give pieces in ticks, so that nobody further down asks where they came from.
+"""
+
+from pathlib import Path
+
+from data_prep.errors import InputError
+from data_prep.files import MIDI_SUFFIXES, NOTATION_SUFFIXES, SUFFIXES
+from data_prep.piece import Piece
+
+
+def read_pieces(path: Path) -> list[Piece]:
+    """The pieces in a file: one in a MIDI or MusicXML file, as many as there are tunes in an ABC tunebook.
+
+    Raises:
+        InputError: the file is missing, of an unknown kind, or cannot be read.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, a file was expected")
+    if not path.exists():
+        raise InputError(f"{path} does not exist")
+    if suffix in MIDI_SUFFIXES:
+        from data_prep import midi
+
+        return [midi.read(path)]
+    if suffix in NOTATION_SUFFIXES:
+        from data_prep import notation
+
+        return notation.read(path)
+    raise InputError(f"{path} is no kind of file that is read here; these are: {' '.join(SUFFIXES)}")
