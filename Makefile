@@ -1,0 +1,49 @@
+# make demo    train a small melody model on samples/melodies, make new melodies with it      (about 3 minutes)
+# make test    the whole test suite; ARGS="-k melody -x" goes to pytest
+# make lint    style and types
+# make clean   remove what these have made
+# All of them work in .venv, which is made on first use; make PYTHON=python3.12 takes another interpreter.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SETUP := pyproject.toml constraints.txt
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+OLD_PYTHON := "needs Python >= 3.11, not " + sys.version.split()[0] + "; see make PYTHON=python3.12"
+
+.DEFAULT_GOAL := test
+.DELETE_ON_ERROR:
+.PHONY: demo test lint clean
+
+# Editable: commands and tests run what lies in this folder, and an edit needs no second install.
+$(VENV)/.installed: $(SETUP)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and $(OLD_PYTHON) or 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP_INSTALL) -e .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(PIP_INSTALL) -e '.[test]'
+	@touch $@
+
+demo: $(VENV)/.installed
+	rm -rf demo
+	$(BIN)/seqvae train samples/melodies --preset melody-2bar-small --minutes 2 --out demo/model
+	$(BIN)/seqvae sample -n 8 --model demo/model --out demo/samples
+	$(BIN)/seqvae interpolate $(wildcard samples/melodies/a.mid samples/melodies/b.mid) --out demo/interpolation
+	@echo
+	@echo "demo/model          the model trained just now on samples/melodies, and its figures in metrics.csv"
+	@echo "demo/samples        8 new two-bar melodies from it, and samples.png"
+	@echo "demo/interpolation  one tune turning into another with the model that comes with seqvae"
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find cli data_prep seqvae tests -name __pycache__ -type d -prune -exec rm -rf {} +
