@@ -1,0 +1,162 @@
+"""ABC tunebooks: text in which every tune begins with `X:` and its music is written in letters.
+
+music21 reads the letters (keys, accidentals, tuplets, broken rhythms, ties); bars, voices and repeats are read here
+from its tokens: they are known exactly there, and building no music21 streams is ten times faster. Each tune is
+parsed on its own, so that a broken one costs itself alone.
+
+Left out, as they do not belong to the melody: grace notes, chord symbols, decorations, lyrics, overlays (`&`).
+Repeats are played once.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from data_prep.bars import TICKS, Bar, Voice, WrittenNote, to_piece
+from data_prep.errors import InputError
+from data_prep.piece import Piece
+
+_TUNE = re.compile(r"^(?=X:)", re.MULTILINE)
+_FIELD = re.compile(r"[A-Za-z]:")
+_INLINE = re.compile(r"\[([A-Za-z]:[^\]\n]*)\]")
+_ASIDE = re.compile(r'"[^"\n]*"|![^!\n|]{1,40}!|\+[a-z]+\+|&[^|\n]*')
+
+
+def split(text: str) -> list[str]:
+    """The tunes of a book, in order, each with the defaults (`M: L: Q:`) that stand before the first.
+
+    After a blank line a tune goes on only with fields or bars: what else stands there is prose.
+    """
+    head, *tunes = _TUNE.split(text.replace("\r\n", "\n").replace("\r", "\n"))
+    defaults = [line for line in head.splitlines() if re.match(r"[LMQ]:", line)]
+    return ["\n".join(_tune_lines(tune, defaults)) for tune in tunes]
+
+
+def _tune_lines(tune: str, defaults: list[str]) -> Iterator[str]:
+    first, *lines = tune.splitlines()
+    yield first
+    yield from defaults
+    in_music = over = False
+    for line in map(str.strip, lines):
+        in_music = in_music or line.startswith("K:")
+        over = over or (in_music and not line)
+        if _FIELD.match(line):
+            yield line
+        elif in_music and not line.startswith("%") and (not over or "|" in line):
+            yield _plain(line)
+
+
+def _plain(line: str) -> str:
+    """A line of music with inline fields on lines of their own, invisible rests as rests, and no asides."""
+    line = _ASIDE.sub("", line.partition("%")[0]).replace("x", "z")
+    return _INLINE.sub(r"\n\1\n", line)
+
+
+def title(tune: str) -> str:
+    """The first title of a tune, or its number."""
+    found = re.search(r"^T:\s*(.*\S)", tune, re.MULTILINE) or re.match(r"X:\s*(.*\S)", tune)
+    return found[1] if found else "untitled"
+
+
+def parse(tune: str) -> Piece:
+    """One tune as a piece, a track for each voice.
+
+    Raises:
+        InputError: there are no notes in it. music21's own errors pass through.
+    """
+    from music21.abcFormat import ABCHandler
+
+    handler = ABCHandler()
+    handler.process(tune)
+    voices = [Voice(bars) for bars in _voices(handler.tokens) if any(bar.notes for bar in bars)]
+    if not voices:
+        raise InputError("no notes")
+    return to_piece(title(tune), voices)
+
+
+def _voices(tokens: list[Any]) -> list[list[Bar]]:
+    """Bars by voice. What stands before the first `V:` (meter, tempo, clef) holds for all."""
+    from music21.abcFormat import ABCBar, ABCMetadata, ABCNote
+
+    common = _Writer()
+    writers: dict[str, _Writer] = {}
+    writer = common
+    for token in tokens:
+        if isinstance(token, ABCMetadata) and token.isVoice():
+            voice = token.data.split()[0] if token.data.split() else ""
+            writer = writers.setdefault(voice, _Writer(common))
+        elif isinstance(token, ABCMetadata):
+            writer.field(token)
+        elif isinstance(token, ABCBar):
+            writer.line(token)
+        elif isinstance(token, ABCNote):
+            writer.note(token)
+    return [writer.finish() for writer in [common, *writers.values()]]
+
+
+class _Writer:
+    """Collects the bars of one voice."""
+
+    def __init__(self, common: "_Writer | None" = None) -> None:
+        self.bars: list[Bar] = []
+        self.bar = Bar()
+        self.at = 0.0  # quarters since the bar line
+        self.shift = common.shift if common else 0  # semitones, for clefs that sound an octave off
+        if common:
+            self.bar.meter, self.bar.tempos = common.bar.meter, list(common.bar.tempos)
+
+    def field(self, token: Any) -> None:
+        if token.isMeter() and (meter := token.getTimeSignatureObject()) is not None:
+            # a meter in the middle of a bar counts from the next bar line: few writers mean it otherwise
+            self.bar.meter = (meter.numerator, meter.denominator)
+        elif token.isTempo():
+            self._tempo(token)
+        elif token.isKey():
+            self.shift = token.getClefObject()[1] or self.shift
+
+    def _tempo(self, token: Any) -> None:
+        try:
+            tempo = token.getMetronomeMarkObject().getQuarterBPM()
+        except Exception:  # "Q:Allegro" and the like: words are no tempo, and music21 fails on some in many ways
+            return
+        if tempo and 10 <= tempo <= 1000:
+            self.bar.tempos.append((round(self.at * TICKS), float(tempo)))
+
+    def line(self, token: Any) -> None:
+        self.finish()
+        self.bar.section |= token.isRepeat() or not token.isRegular()
+        self.bar.ending |= token.isRepeatBracket() == 2
+
+    def note(self, token: Any) -> None:
+        if token.inGrace:
+            return
+        length = float(token.quarterLength)
+        if token.activeTuplet is not None:
+            length *= token.activeTuplet.numberNotesNormal / token.activeTuplet.numberNotesActual
+        onset, end = round(self.at * TICKS), round((self.at + length) * TICKS)
+        tied = token.tie in ("start", "continue")
+        for name in _pitch_names(token):
+            self.bar.notes.append(WrittenNote(onset, end - onset, _midi_pitch(name) + self.shift, tied))
+        self.at += length
+
+    def finish(self) -> list[Bar]:
+        """Close the bar, if anything is in it, and give all so far."""
+        if self.at > 0:
+            self.bar.length = round(self.at * TICKS)
+            self.bars.append(self.bar)
+            self.bar, self.at = Bar(), 0.0
+        return self.bars
+
+
+def _pitch_names(token: Any) -> list[str]:
+    names = [part.pitchName for part in token.subTokens] if hasattr(token, "subTokens") else [token.pitchName]
+    return [name for name in names if name]
+
+
+_STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
+
+
+def _midi_pitch(name: str) -> int:
+    """music21's names: C4 is 60, # raises, - lowers, n is natural."""
+    octave = name.lstrip("ABCDEFG#-n")
+    return 12 * (int(octave) + 1) + _STEPS[name[0]] + name.count("#") - name.count("-")
