@@ -1,0 +1,113 @@
+"""Model files and training states.
+
+A model file is one `.safetensors`: the weights, and in its header, as JSON, everything needed to use them
+(configuration, tokenizer, version, metrics). A training state is written by `torch.save` and read with
+`weights_only=True`: no pickle from a file is ever executed.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from seqvae.config import Config
+from seqvae.errors import ModelError, OptionError
+from seqvae.vae import SequenceVAE
+
+FORMAT = 1  # of the header; raised when an older reader would misread a file
+HEADER = "seqvae"
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """What a model file says, its weights loaded."""
+
+    model: SequenceVAE
+    config: Config
+    tokenizer: dict[str, Any]
+    metrics: dict[str, float]
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` make a temporary file beside `path`, then rename it: a kill leaves the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_model(
+    path: Path,
+    model: SequenceVAE,
+    config: Config,
+    tokenizer: dict[str, Any],
+    metrics: dict[str, float],
+    half: bool = False,
+) -> None:
+    """Write a model file; `half` stores the weights in 16 bits."""
+    config = replace(config, data=replace(config.data, dataset=None))  # a folder of one machine means nothing elsewhere
+    header = {"format": FORMAT, "config": config.to_dict(), "tokenizer": tokenizer, "metrics": metrics}
+    dtype = torch.float16 if half else torch.float32
+    weights = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
+    content = save(weights, metadata={HEADER: json.dumps(header)})  # save_file would make it unreadable to others
+    write_atomically(path, lambda to: to.write_bytes(content))
+
+
+def load_model(path: Path) -> ModelFile:
+    """Read a model file on the CPU, in fp32.
+
+    Raises ModelError when it is missing, no model, damaged, or from a later version of seqvae.
+    """
+    header = read_header(path)
+    try:
+        config = Config.from_dict(header["config"])
+        with torch.device("cpu"):
+            model = SequenceVAE(config.model)
+        with safe_open(path, framework="pt") as file:
+            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a dict
+        model.load_state_dict(weights)
+        return ModelFile(model.eval(), config, header["tokenizer"], header["metrics"])
+    except (KeyError, OptionError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"{path} is a damaged seqvae model ({reason})") from None
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The header of a model file, without its weights. Raises ModelError as `load_model` does."""
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model file")
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+        header = json.loads(metadata[HEADER])
+    except KeyError:
+        raise ModelError(f"{path} is a safetensors file, but no seqvae model") from None
+    except (SafetensorError, OSError, ValueError):
+        raise ModelError(f"{path} is no seqvae model: expected a .safetensors file made by seqvae train") from None
+    if header.get("format") != FORMAT:
+        raise ModelError(f"{path} has format {header.get('format')}, this seqvae reads {FORMAT}: update seqvae")
+    return header
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write a training state: nested dictionaries of tensors, numbers and strings."""
+    write_atomically(path, lambda to: torch.save(state, to))
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read a training state. Raises ModelError when it is missing or damaged."""
+    if not path.is_file():
+        raise ModelError(f"{path}: no training state to resume from")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise ModelError(f"{path} is damaged and cannot be resumed ({type(error).__name__})") from None

@@ -1,0 +1,32 @@
+"""Where and in which precision to compute."""
+
+from contextlib import AbstractContextManager
+
+import torch
+
+from seqvae.errors import OptionError
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """auto: CUDA, else Apple's MPS, else the CPU. Raises OptionError when the device asked for is not there."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, available in there.items() if available))
+    if not there.get(name, False):
+        usable = ", ".join(kind for kind, available in there.items() if available)
+        raise OptionError(f"--device {name}: not available here; choose auto or {usable}")
+    return torch.device(name)
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """auto: bf16 where the processor multiplies it natively, else fp32. Raises OptionError for bf16 where it is not."""
+    native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    native = native or (device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())
+    if name == "bf16" and not native:
+        raise OptionError(f"--precision bf16: this {device.type} device has no bf16 arithmetic; use auto or fp32")
+    return name if name != "auto" else ("bf16" if native else "fp32")
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+    """Run matrix products in bf16, sums and losses in fp32; with fp32, change nothing."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")

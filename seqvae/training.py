@@ -1,0 +1,303 @@
+"""Training: one loop that reads from top to bottom.
+
+A run lives in a folder: config.toml, model.safetensors (best on valid), last.pt (everything needed to go on),
+metrics.csv (a row an epoch), TensorBoard events where tensorboard is installed, and what `on_epoch` adds. All noise of a
+step is a function of (seed, step), so that a run that was interrupted and resumed ends with the very weights of one
+that was not (on a CPU).
+"""
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from seqvae.checkpoint import load_state, save_model, save_state, write_atomically
+from seqvae.config import Config, TrainConfig, check
+from seqvae.data import SequenceData
+from seqvae.devices import autocast, choose_device, choose_precision
+from seqvae.errors import OptionError, TrainingError
+from seqvae.evaluation import evaluate
+from seqvae.interruption import Interruption
+from seqvae.metrics import MetricsLog
+from seqvae.objectives import charged_rate
+from seqvae.schedules import annealed_beta, learning_rate, sampling_probability
+from seqvae.vae import SequenceVAE
+
+SKIPS_IN_A_ROW = 20  # non-finite steps after which a run is given up
+SAVE_EVERY = 60.0  # seconds between two training states
+MOST_VALID = 4096  # sequences looked at after each epoch
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run ended."""
+
+    run: Path
+    steps: int
+    epochs: int
+    stopped: str  # "finished", "early" (no better for `patience` epochs) or "interrupted"
+    skipped_steps: int  # with a loss or gradient that was not finite
+    best: dict[str, float]  # valid metrics of the model that was kept
+
+
+@dataclass
+class Progress:
+    """What must be known to go on, beside the weights and the optimizer."""
+
+    step: int = 0
+    epoch: int = 0
+    elapsed: float = 0.0  # seconds
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+    stale_epochs: int = 0
+    best: dict[str, float] = field(default_factory=dict)
+
+    def share_of_budget(self, training: TrainConfig, steps_per_epoch: int) -> float:
+        """How much of the first budget to run out is used up: 1 or more when training is over."""
+        shares = [0.0]
+        if training.steps is not None:
+            shares.append(self.step / training.steps)
+        if training.epochs is not None:
+            shares.append(self.step / (training.epochs * steps_per_epoch))
+        if training.minutes is not None:
+            shares.append(self.elapsed / (60.0 * training.minutes))
+        return max(shares)
+
+
+def train(
+    config: Config,
+    dataset: Path,
+    out: Path,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    progress: bool = True,
+    on_epoch: Callable[[SequenceVAE, Path, int], None] | None = None,
+) -> TrainResult:
+    """Train a model on a prepared dataset into the run folder `out`.
+
+    Args:
+        config: the settings; vocabulary and length are taken from the dataset's tokenizer.
+        dataset: a folder made by data_prep.dataset.prepare.
+        out: the run folder; it must not exist unless `resume` or `force` says what to do with it.
+        resume: go on where the run in `out` stopped; only budget, device and patience may differ from before.
+        force: replace the run in `out`.
+        progress: show a progress line when stderr is a terminal.
+        on_epoch: called with the model, the run folder and the step, for previews.
+
+    Raises:
+        OptionError: settings that make no sense, or a run folder in the way.
+        ModelError: a training state that cannot be resumed.
+        TrainingError: loss or gradient stay non-finite.
+        data_prep's InputError: the dataset cannot be read.
+    """
+    check(config)
+    data = SequenceData(dataset)
+    config = _fitted(config, data, dataset)
+    training = config.training
+    device = choose_device(training.device)
+    precision = choose_precision(training.precision, device)
+    model = _new_model(config).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=training.learning_rate, fused=True)
+    done = Progress()
+    _open_run(out, config, resume=resume, force=force)
+    if resume:
+        done = _load(out, model, optimizer)
+    steps_per_epoch = data.steps_per_epoch(training.batch_size)
+    log = MetricsLog(out, keep_epochs=done.epoch)
+    started, saved = time.monotonic() - done.elapsed, time.monotonic()
+    stopped = "finished"
+    with Interruption() as interruption, _bar(training, steps_per_epoch, done, progress) as bar:
+        while (share := done.share_of_budget(training, steps_per_epoch)) < 1.0:
+            tokens = data.training_batch(done.step, training.batch_size, training.seed, training.transpose)
+            shown = _step(model, optimizer, tokens.to(device), done, training, share, precision)
+            done.elapsed = time.monotonic() - started
+            bar.update()
+            bar.set_postfix(shown | {"seq/s": f"{len(tokens) * (bar.format_dict['rate'] or 0.0):.0f}"}, refresh=False)
+            last = done.share_of_budget(training, steps_per_epoch) >= 1.0
+            if done.step % steps_per_epoch == 0 or last:
+                better = _finish_epoch(model, data, done, log, config, out, precision, shown)
+                if on_epoch is not None:
+                    on_epoch(model, out, done.step)
+                if training.patience is not None and not better and done.stale_epochs >= training.patience:
+                    stopped = "early"
+                    break
+            if interruption.asked:
+                stopped = "interrupted"
+                break
+            if time.monotonic() - saved > SAVE_EVERY:
+                _save(out, model, optimizer, done)
+                saved = time.monotonic()
+    _save(out, model, optimizer, done)
+    log.close()
+    if not (out / "model.safetensors").exists():  # interrupted before the first epoch's end: keep what there is
+        save_model(out / "model.safetensors", model, config, data.tokenizer.to_json(), {})
+    return TrainResult(out, done.step, done.epoch, stopped, done.skipped, done.best)
+
+
+def _fitted(config: Config, data: SequenceData, dataset: Path) -> Config:
+    tokenizer = data.tokenizer
+    model = dataclasses.replace(config.model, vocabulary_size=tokenizer.vocabulary_size, length=tokenizer.length)
+    described = dataclasses.replace(config.data, dataset=str(Path(dataset).resolve()))
+    return dataclasses.replace(config, model=model, data=described)
+
+
+def _new_model(config: Config) -> SequenceVAE:
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not ours to reset
+        torch.manual_seed(config.training.seed)
+        return SequenceVAE(config.model)
+
+
+def _open_run(out: Path, config: Config, *, resume: bool, force: bool) -> None:
+    """Make the run folder, or make sure that it is the one to resume."""
+    known = out / "config.toml"
+    if resume:
+        if not known.is_file():
+            raise OptionError(f"--resume: {out} is no run folder")
+        before = Config.from_toml(known.read_text(encoding="utf-8"), str(known))
+        _check_resumable(before, config, out)
+    elif out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        if not force:
+            raise OptionError(f"{out} exists: go on with --resume, replace it with --force, or choose another --out")
+        if not known.is_file():
+            raise OptionError(f"--force: {out} is no run folder, and is left alone; choose another --out")
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(known, lambda to: to.write_text(config.to_toml(), encoding="utf-8"))
+
+
+def _check_resumable(before: Config, config: Config, out: Path) -> None:
+    """Only what does not change the steps already made may differ."""
+    free = {"epochs", "steps", "minutes", "patience", "device", "precision"}
+    for section in ("model", "training", "data"):
+        old, new = (dataclasses.asdict(getattr(which, section)) for which in (before, config))
+        for key in old.keys() - free - {"dataset"}:
+            if old[key] != new[key]:
+                option = key.replace("_", "-")
+                raise OptionError(f"--resume: {out} was trained with {option} {old[key]}, not {new[key]}")
+
+
+def _step(
+    model: SequenceVAE,
+    optimizer: torch.optim.Optimizer,
+    tokens: torch.Tensor,
+    done: Progress,
+    training: TrainConfig,
+    share: float,
+    precision: str,
+) -> dict[str, str]:
+    """One step of the optimizer; returns what the progress line shows."""
+    device = tokens.device
+    seed = int(np.random.SeedSequence([training.seed, done.step]).generate_state(1)[0])
+    generator = torch.Generator(device).manual_seed(seed)
+    beta = annealed_beta(training.annealing, done.step, beta=training.beta, steps=training.annealing_steps)
+    probability = sampling_probability(
+        training.scheduled_sampling,
+        done.step,
+        rate=training.scheduled_sampling_rate,
+        steps=training.scheduled_sampling_steps,
+    )
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(
+            training.learning_rate_decay,
+            done.step,
+            share,
+            first=training.learning_rate,
+            last=training.final_learning_rate,
+        )
+    with autocast(device, precision):
+        terms = model(tokens, generator, probability)
+    distortion = terms.distortion.mean()
+    loss = distortion + beta * charged_rate(terms.rates, training.free_bits, training.free_bits_per)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(model.parameters(), training.clip)
+    done.step += 1
+    if torch.isfinite(loss) & torch.isfinite(norm):
+        optimizer.step()
+        done.skipped_in_a_row = 0
+    else:
+        _skip(done)
+    rate = terms.rates.sum(-1).mean().item()
+    return {
+        "loss": f"{loss.item():.2f}",
+        "distortion": f"{distortion.item():.2f}",
+        "rate": f"{rate:.2f}",
+        "beta": f"{beta:.3f}",
+    }
+
+
+def _skip(done: Progress) -> None:
+    done.skipped += 1
+    done.skipped_in_a_row += 1
+    if done.skipped_in_a_row >= SKIPS_IN_A_ROW:
+        raise TrainingError(
+            f"loss or gradient were not finite for {SKIPS_IN_A_ROW} steps in a row, up to step {done.step}: "
+            "try a lower --learning-rate, or --precision fp32"
+        )
+
+
+def _finish_epoch(
+    model: SequenceVAE,
+    data: SequenceData,
+    done: Progress,
+    log: MetricsLog,
+    config: Config,
+    out: Path,
+    precision: str,
+    shown: dict[str, str],
+) -> bool:
+    """Validate, write a row of metrics, and keep the model if it is the best so far; says whether it was."""
+    training = config.training
+    done.epoch += 1
+    model.eval()
+    note_on = torch.from_numpy(data.tokenizer.note_on)
+    batches = data.batches("valid", training.batch_size, most=MOST_VALID)
+    with autocast(next(model.parameters()).device, precision):
+        valid = evaluate(model, batches, note_on)
+    model.train()
+    log.write(done.epoch, done.step, done.elapsed, {f"train_{k}": float(v) for k, v in shown.items()} | valid)
+    better = not done.best or valid[training.select] > done.best[training.select]
+    if better:
+        done.best, done.stale_epochs = valid | {"step": float(done.step)}, 0
+        save_model(out / "model.safetensors", model, config, data.tokenizer.to_json(), done.best)
+    else:
+        done.stale_epochs += 1
+    return better
+
+
+def _save(out: Path, model: SequenceVAE, optimizer: torch.optim.Optimizer, done: Progress) -> None:
+    state = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "done": dataclasses.asdict(done),
+    }
+    save_state(out / "last.pt", state)
+
+
+def _load(out: Path, model: SequenceVAE, optimizer: torch.optim.Optimizer) -> Progress:
+    state: dict[str, Any] = load_state(out / "last.pt")
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return Progress(**state["done"])
+
+
+def _bar(training: TrainConfig, steps_per_epoch: int, done: Progress, progress: bool) -> tqdm:
+    totals = [training.steps, training.epochs and training.epochs * steps_per_epoch]
+    total = None if training.minutes is not None else min(n for n in totals if n is not None)
+    return tqdm(
+        total=total,
+        initial=done.step,
+        unit="step",
+        desc="training",
+        dynamic_ncols=True,
+        disable=None if progress else True,  # None: quiet when stderr is not a terminal
+    )
