@@ -101,7 +101,7 @@ class _Writer:
         self.bars: list[Bar] = []
         self.bar = Bar()
         self.at = 0.0  # quarters since the bar line
-        self.shift = common.shift if common else 0  # semitones, for clefs that sound an octave off
+        self.shift: int = common.shift if common else 0  # semitones, for clefs that sound an octave off
         if common:
             self.bar.meter, self.bar.tempos = common.bar.meter, list(common.bar.tempos)
 
