@@ -1,0 +1,78 @@
+"""Meters on a grid of 16th notes.
+
+A bar of n/d holds 16 n / d steps; only meters where that is a whole number can be used. A meter has a *beat class*:
+compound (6/8, 9/8, 12/8: beats of three) where n is a multiple of three above three, simple otherwise. One meter
+serves for another when bars are equally long and the beat class is the same: 2/2 reads as 4/4, 6/8 not as 3/4.
+"""
+
+import re
+
+from data_prep.errors import InputError
+
+STEPS_PER_QUARTER = 4
+STEPS_PER_WHOLE = 4 * STEPS_PER_QUARTER
+
+Meter = tuple[int, int]
+
+
+def parse_meter(text: str) -> Meter:
+    """A meter as people write it: "6/8" -> (6, 8).
+
+    Raises:
+        InputError: not of this form, or a bar that is no whole number of 16th notes.
+    """
+    match = re.fullmatch(r"\s*(\d{1,3})\s*/\s*(\d{1,3})\s*", text)
+    if not match:
+        raise InputError(f"meter {text!r} is none: write it like 4/4, 3/4 or 6/8")
+    meter = int(match[1]), int(match[2])
+    steps_per_bar(meter)
+    return meter
+
+
+def steps_per_bar(meter: Meter) -> int:
+    """How many 16th notes a bar has.
+
+    Raises:
+        InputError: no meter at all (0/4, 4/3), or a bar that is no whole number of 16ths (3/32).
+    """
+    numerator, denominator = meter
+    if not is_meter(meter):
+        raise InputError(f"meter {name(meter)} is none: the lower number must be 1, 2, 4, 8, 16 ...")
+    steps, rest = divmod(STEPS_PER_WHOLE * numerator, denominator)
+    if rest:
+        raise InputError(
+            f"meter {name(meter)} does not fit a grid of 16th notes: its bar has "
+            f"{STEPS_PER_WHOLE * numerator / denominator:g} of them, a whole number is needed"
+        )
+    return steps
+
+
+def is_meter(meter: Meter) -> bool:
+    """Whether these numbers are a meter: both positive, the lower one a power of two."""
+    numerator, denominator = meter
+    return numerator > 0 and denominator > 0 and denominator & (denominator - 1) == 0
+
+
+def name(meter: Meter) -> str:
+    """(6, 8) -> "6/8"."""
+    return f"{meter[0]}/{meter[1]}"
+
+
+def serves(meter: Meter, wanted: Meter) -> bool:
+    """Whether music in `meter` reads as music in `wanted`: bars equally long, beats of the same class."""
+    if meter == wanted:
+        return True
+    return is_meter(meter) and _length(meter) == _length(wanted) and _compound(meter) == _compound(wanted)
+
+
+def pairs(meter: Meter, wanted: Meter) -> bool:
+    """Whether two bars of `meter` read as one of `wanted`: two of 2/4 as one of 4/4, two of 3/8 as one of 6/8."""
+    return serves((2 * meter[0], meter[1]), wanted)
+
+
+def _length(meter: Meter) -> float:
+    return meter[0] / meter[1]  # exact: the lower number is a power of two
+
+
+def _compound(meter: Meter) -> bool:
+    return meter[0] > 3 and meter[0] % 3 == 0

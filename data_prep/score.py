@@ -1,0 +1,124 @@
+"""Music on a grid of steps: what tokenizers read and what models write.
+
+A note sounds from its `onset` up to, but not including, its `end`; both count steps from the beginning of the score.
+A score is `steps` long whatever its notes do, so rests at its end are part of it. A step is a 16th note at the usual
+four steps a quarter.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from data_prep.errors import InputError
+from data_prep.meters import STEPS_PER_QUARTER, Meter
+from data_prep.piece import Piece, Track
+
+if TYPE_CHECKING:
+    import pretty_midi
+    from matplotlib.axes import Axes
+
+TICKS_PER_QUARTER = 480  # what most programs write; a multiple of the usual numbers of steps
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One note. `onset` and `end` are steps, end exclusive; pitch, velocity and program are MIDI's."""
+
+    pitch: int
+    onset: int
+    end: int
+    velocity: int = 80
+    program: int = 0
+    is_drum: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Notes on a grid of `steps` steps; `tempo` in quarters per minute.
+
+    Raises:
+        ValueError: a note lies outside the score, ends before it begins, or has a pitch that MIDI has not.
+    """
+
+    notes: tuple[Note, ...]
+    steps: int
+    steps_per_quarter: int = STEPS_PER_QUARTER
+    meter: Meter = (4, 4)
+    tempo: float = 120.0
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        for note in self.notes:
+            if not (0 <= note.onset < note.end <= self.steps and 0 <= note.pitch <= 127):
+                raise ValueError(f"{note} does not fit a score of {self.steps} steps")
+
+    @property
+    def seconds(self) -> float:
+        """How long the score lasts at its tempo."""
+        return self.steps / self.steps_per_quarter * 60 / self.tempo
+
+    def to_piece(self) -> Piece:
+        """The same music in ticks, one track for each program; a score without notes has one empty track."""
+        ticks = TICKS_PER_QUARTER if TICKS_PER_QUARTER % self.steps_per_quarter == 0 else self.steps_per_quarter
+        step = ticks // self.steps_per_quarter
+        rows: dict[tuple[bool, int], list[tuple[int, int, int, int]]] = defaultdict(list)
+        for note in sorted(self.notes, key=lambda note: (note.onset, note.pitch)):
+            row = (note.onset * step, note.end * step, note.pitch, note.velocity)
+            rows[note.is_drum, note.program].append(row)
+        tracks = tuple(
+            Track(_track_name(self.name, number), program, is_drum, np.array(found, dtype=np.int64).reshape(-1, 4))
+            for number, ((is_drum, program), found) in enumerate(sorted(rows.items()) or [((False, 0), [])])
+        )
+        return Piece(self.name, ticks, tracks, ((0, *self.meter),), ((0, self.tempo),))
+
+    def write_midi(self, path: Path | str, force: bool = False) -> None:
+        """Write a MIDI file as long as the score, rests at its end included.
+
+        Raises:
+            InputError: the file exists (and `force` is not given), or cannot be written.
+        """
+        from data_prep import midi
+
+        path = Path(path)
+        if path.exists() and not force:
+            raise InputError(f"{path} exists; use --force (force=True) to overwrite it")
+        piece = self.to_piece()
+        midi.write(piece, path, end=self.steps * piece.ticks_per_quarter // self.steps_per_quarter)
+
+    def to_pretty_midi(self) -> "pretty_midi.PrettyMIDI":
+        """The score as a pretty_midi object, for everything that library does."""
+        from data_prep import midi
+
+        return midi.to_pretty_midi(self.to_piece())
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Draw a piano roll into `ax`, or into a new figure; return the axes."""
+        from data_prep import pictures
+
+        return pictures.piano_roll(self, ax)
+
+
+def join(scores: Sequence[Score], gap_steps: int = 0) -> Score:
+    """All scores in a row, `gap_steps` of silence between them; tempo, meter and name are the first one's.
+
+    Raises:
+        InputError: there is none, or their grids differ.
+    """
+    if not scores:
+        raise InputError("no scores to join")
+    first, notes, begin = scores[0], [], 0
+    for score in scores:
+        if score.steps_per_quarter != first.steps_per_quarter:
+            raise InputError("scores of different grids cannot be joined")
+        notes += [replace(note, onset=note.onset + begin, end=note.end + begin) for note in score.notes]
+        begin += score.steps + gap_steps
+    return replace(first, notes=tuple(notes), steps=begin - gap_steps)
+
+
+def _track_name(name: str, number: int) -> str:
+    """Tracks after the first are numbered, so that a sequencer shows them apart."""
+    return f"{name or 'melody'} {number + 1}" if number else name or "melody"
