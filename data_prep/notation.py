@@ -36,7 +36,7 @@ def read(path: Path) -> list[Piece]:
     """
     pieces, skipped = read_all(path)
     if not pieces:
-        raise InputError(f"{path}: {skipped[0][1] if skipped else 'no music in it'}")
+        raise InputError(f"{path}: {skipped[0][1] if skipped else 'there is no tune in it'}")
     return pieces
 
 

@@ -17,6 +17,18 @@ def read_pieces(path: Path) -> list[Piece]:
     Raises:
         InputError: the file is missing, of an unknown kind, or cannot be read.
     """
+    pieces, skipped = read_all(path)
+    if not pieces:
+        raise InputError(f"{path}: {skipped[0][1] if skipped else 'there is no tune in it'}")
+    return pieces
+
+
+def read_all(path: Path) -> tuple[list[Piece], list[tuple[str, str]]]:
+    """The pieces in a file, and (title, reason) of the tunes in it that cannot be read.
+
+    Raises:
+        InputError: the file is missing, of an unknown kind, or cannot be read at all.
+    """
     path = Path(path)
     suffix = path.suffix.lower()
     if path.is_dir():
@@ -26,9 +38,9 @@ def read_pieces(path: Path) -> list[Piece]:
     if suffix in MIDI_SUFFIXES:
         from data_prep import midi
 
-        return [midi.read(path)]
+        return [midi.read(path)], []
     if suffix in NOTATION_SUFFIXES:
         from data_prep import notation
 
-        return notation.read(path)
+        return notation.read_all(path)
     raise InputError(f"{path} is no kind of file that is read here; these are: {' '.join(SUFFIXES)}")

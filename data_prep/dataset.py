@@ -1,0 +1,347 @@
+"""A dataset folder: windows of music as ids, split and described, ready for training.
+
+    train.npy valid.npy test.npy    ids (N, T) uint8, memory-mapped
+    index.csv                       split,row,source,bar: where each window comes from
+    dataset.json                    tokenizer, options, counts, and for every skipped source the reason
+
+`prepare` makes one from files: they are read in parallel (`loading`), their windows gathered on disk, split by tune
+(`splits`), and written under a temporary name that is renamed at the end. What stays in memory is a few bytes for
+each window. Opening a dataset needs numpy alone, so that a machine without any music library can train on it.
+"""
+
+import csv
+import dataclasses
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from data_prep import loading, splits
+from data_prep.errors import InputError
+from data_prep.files import Source, atomic, named_sources, remove
+from data_prep.loading import Loaded
+from data_prep.splits import SPLITS
+from data_prep.tokenizers.base import Tokenizer, create
+from data_prep.windows import MelodyOptions
+
+FORMAT = "seqvae-dataset"
+VERSION = 1
+_BLOCK = 1 << 16  # windows copied at a time
+_MOST_TOLD = 3  # reasons in a message
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """An opened dataset folder. `info` is its dataset.json; `reused` tells that `cached` found it up to date."""
+
+    path: Path
+    tokenizer: Tokenizer
+    info: dict[str, Any]
+    reused: bool = False
+
+    def split(self, name: str) -> np.ndarray:
+        """The ids (N, T) of "train", "valid" or "test", memory-mapped and read-only."""
+        return _open_split(self.path, name, self.tokenizer)
+
+    def index(self, name: str) -> list[tuple[str, int]]:
+        """(source, bar) for each row of a split."""
+        with (self.path / "index.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            return [(row["source"], int(row["bar"])) for row in csv.DictReader(file) if row["split"] == name]
+
+    @property
+    def skipped(self) -> list[tuple[str, str]]:
+        """(source, reason) of all that gave no windows."""
+        return [(entry["source"], entry["reason"]) for entry in self.info["skipped"]]
+
+    def summary(self) -> str:
+        """What is in it and what was left out, in a few lines."""
+        return "\n".join(_summary(self.info))
+
+
+def is_dataset(path: Path) -> bool:
+    """Whether a folder holds a dataset, of whatever version."""
+    try:
+        info = json.loads((Path(path) / "dataset.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(info, dict) and info.get("format") == FORMAT
+
+
+def open_dataset(path: Path) -> Dataset:
+    """Open a dataset folder.
+
+    Raises:
+        InputError: it is missing, damaged, or of another version.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise InputError(f"there is no dataset folder {path}")
+    if not is_dataset(path):
+        raise InputError(f"{path} is no dataset: it has no readable dataset.json; make one with `seqvae prepare`")
+    info = json.loads((path / "dataset.json").read_bytes())
+    if info.get("version") != VERSION:
+        raise InputError(f"{path} is a dataset of version {info.get('version')}, {VERSION} is read; prepare it anew")
+    missing = {"tokenizer", "counts", "skipped", "fingerprint"} - info.keys()
+    if missing or not isinstance(info["tokenizer"], dict):
+        raise InputError(
+            f"{path}/dataset.json is damaged: {', '.join(sorted(missing)) or 'tokenizer'}; prepare it anew"
+        )
+    dataset = Dataset(path, create(info["tokenizer"]), info)
+    for name in SPLITS:
+        dataset.split(name)
+    return dataset
+
+
+def _open_split(path: Path, name: str, tokenizer: Tokenizer) -> np.ndarray:
+    if name not in SPLITS:
+        raise InputError(f"there is no split {name!r}; there are: {', '.join(SPLITS)}")
+    file = path / f"{name}.npy"
+    try:
+        ids = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{file} is missing or damaged ({error}); prepare the dataset anew") from error
+    if ids.ndim != 2 or ids.shape[1] != tokenizer.length or ids.dtype.kind != "u":
+        raise InputError(f"{file} does not hold sequences of {tokenizer.length} ids; prepare the dataset anew")
+    return ids
+
+
+def prepare(
+    sources: Sequence[Path],
+    out: Path,
+    options: MelodyOptions,
+    *,
+    workers: int | None = None,
+    force: bool = False,
+    progress: bool = False,
+    split: tuple[float, float, float] = (0.8, 0.1, 0.1),
+) -> Dataset:
+    """Make a dataset folder from music files.
+
+    Args:
+        sources: files and folders.
+        out: the folder to make; it appears complete or not at all.
+        options: what a window is.
+        workers: processes that read; one for each core by default. A script that is not in one process guards its
+            own start with `if __name__ == "__main__"`, as everything that starts processes asks for.
+        force: replace an existing dataset, never any other folder.
+        progress: show a bar on stderr, if that is a terminal.
+        split: shares of train, valid and test.
+
+    Raises:
+        InputError: the place is taken, or no file gives a window; the message counts the reasons.
+    """
+    out = Path(out)
+    _check_place(out, force)
+    if min(split) < 0 or split[0] <= 0 or abs(sum(split) - 1) > 1e-6:
+        raise InputError(f"shares {split} of train, valid and test: they must sum to 1, and train must have one")
+    files = named_sources(sources)
+    tokenizer = create({"name": "melody", "bars": options.bars, "meter": list(options.meter)})
+    with atomic(out) as temporary:
+        temporary.mkdir()
+        found = _gather(_told(files, options, workers, progress), temporary / "windows", tokenizer.length)
+        if not found.names:
+            raise InputError(f"nothing in {_names(sources)} can be used: {_reasons(found.skipped)}")
+        placed, counts = _place(found, tokenizer, split)
+        _write_splits(temporary, found, placed)
+        info = _info(tokenizer, options, counts | {"files": len(files)}, found.skipped)
+        info["fingerprint"] = _fingerprint(files, options)
+        (temporary / "dataset.json").write_text(json.dumps(info, indent=1), encoding="utf-8")
+        remove(found.path)
+        retired = _retire(out)
+    remove(retired)
+    return open_dataset(out)
+
+
+def _check_place(out: Path, force: bool) -> None:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not is_dataset(out):
+        raise InputError(f"{out} exists and is no dataset; choose another name")
+    if not force:
+        raise InputError(f"{out} exists; choose another name, or --force to replace it")
+
+
+def _retire(out: Path) -> Path:
+    """Move the dataset that is to be replaced out of the way; its new place, to be removed."""
+    retired = out.with_name(f".{out.name}.old-{os.getpid()}")
+    if out.exists():
+        os.replace(out, retired)
+    return retired
+
+
+@dataclass(frozen=True)
+class _Found:
+    """All windows there are: ids in a file of rows of T bytes, and what is known of each row."""
+
+    path: Path
+    length: int  # T
+    names: list[str]  # of the tunes
+    tune: np.ndarray  # (N,) the tune of each row
+    bar: np.ndarray  # (N,)
+    skipped: list[tuple[str, str]]
+
+    def ids(self) -> np.ndarray:
+        """(N, T), memory-mapped."""
+        return np.memmap(self.path, np.uint8, "r", shape=(len(self.tune), self.length))
+
+
+def _told(files: list[Source], options: MelodyOptions, workers: int | None, progress: bool) -> Iterator[Loaded]:
+    from tqdm import tqdm
+
+    yield from tqdm(
+        loading.load_all(files, options, workers),
+        "reading",
+        len(files),
+        unit=" files",
+        disable=None if progress else True,  # None: not where stderr is no terminal
+    )
+
+
+def _gather(results: Iterator[Loaded], path: Path, length: int) -> _Found:
+    names: list[str] = []
+    skipped: list[tuple[str, str]] = []
+    counts: list[int] = []
+    bars = [np.empty(0, np.int32)]
+    with path.open("wb") as file:
+        for loaded in results:
+            skipped += loaded.skipped
+            for tune in loaded.tunes:
+                _append(file, tune.ids)
+                names.append(tune.name)
+                counts.append(len(tune.ids))
+                bars.append(tune.bars)
+    return _Found(path, length, names, np.repeat(np.arange(len(names)), counts), np.concatenate(bars), skipped)
+
+
+def _append(file: BinaryIO, ids: np.ndarray) -> None:
+    file.write(np.ascontiguousarray(ids, np.uint8).tobytes())
+
+
+def _place(
+    found: _Found, tokenizer: Tokenizer, shares: tuple[float, float, float]
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """The split of each window (N,), and what there is to tell of it."""
+    exact, shape = splits.window_hashes(found.ids(), tokenizer.note_on, tokenizer.pitch_ids)
+    cluster = splits.clusters(found.tune, shape, len(found.names))
+    by_tune = splits.assign(found.names, cluster, shares)[found.tune]
+    placed = splits.drop_equal(by_tune, exact)
+    in_time = any(share > 0 and not (placed == s).any() for s, share in enumerate(shares))
+    if in_time:
+        placed = splits.drop_equal(splits.in_time(found.tune, shares), exact)
+    counts = {name: int((placed == s).sum()) for s, name in enumerate(SPLITS)}
+    return placed, {
+        **counts,
+        "tunes": len(found.names),
+        "clusters": len(np.unique(cluster)),
+        "largest_cluster": int(np.bincount(cluster).max()),
+        "equal_windows_dropped": int((placed == splits.DROPPED).sum()),
+        "split_by": "time" if in_time else "tune",
+    }
+
+
+def _write_splits(folder: Path, found: _Found, placed: np.ndarray) -> None:
+    ids = found.ids()
+    with (folder / "index.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        index = csv.writer(file)
+        index.writerow(("split", "row", "source", "bar"))
+        for s, name in enumerate(SPLITS):
+            rows = np.flatnonzero(placed == s)
+            _write_rows(folder / f"{name}.npy", ids, rows)
+            index.writerows(
+                (name, row, found.names[tune], bar)
+                for row, (tune, bar) in enumerate(zip(found.tune[rows].tolist(), found.bar[rows].tolist(), strict=True))
+            )
+
+
+def _write_rows(path: Path, ids: np.ndarray, rows: np.ndarray) -> None:
+    with path.open("wb") as file:
+        shape = (len(rows), ids.shape[1])
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for start in range(0, len(rows), _BLOCK):
+            _append(file, ids[rows[start : start + _BLOCK]])
+
+
+def _info(
+    tokenizer: Tokenizer, options: MelodyOptions, counts: dict[str, Any], skipped: list[tuple[str, str]]
+) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "tokenizer": tokenizer.to_json(),
+        "options": _plain(options),
+        "counts": counts,
+        "skipped": [{"source": source, "reason": reason} for source, reason in skipped],
+    }
+
+
+def _plain(options: MelodyOptions) -> dict[str, Any]:
+    plain = dataclasses.asdict(options)
+    return plain | {"meter": "{}/{}".format(*options.meter), "programs": sorted(options.programs)}
+
+
+def fingerprint(sources: Sequence[Path], options: MelodyOptions) -> str:
+    """A hash of the files' names, sizes and times of change, the options and the version of what is made of them."""
+    return _fingerprint(named_sources(sources), options)
+
+
+def _fingerprint(files: Sequence[Source], options: MelodyOptions) -> str:
+    digest = hashlib.sha256(json.dumps([VERSION, _plain(options)]).encode())
+    for source in files:
+        stat = source.path.stat()
+        digest.update(f"{source.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def cached(
+    sources: Sequence[Path],
+    options: MelodyOptions,
+    folder: Path,
+    *,
+    workers: int | None = None,
+    progress: bool = False,
+) -> Dataset:
+    """The dataset of these sources in `folder`: as it is if they have not changed (`reused`), else prepared anew."""
+    if is_dataset(folder):
+        try:
+            dataset = open_dataset(folder)
+        except InputError:  # damaged or of another version: as good as none
+            dataset = None
+        if dataset and dataset.info["fingerprint"] == fingerprint(sources, options):
+            return dataclasses.replace(dataset, reused=True)
+    return prepare(sources, folder, options, workers=workers, force=True, progress=progress)
+
+
+def _names(sources: Sequence[Path]) -> str:
+    names = [str(source) for source in sources[:_MOST_TOLD]]
+    return ", ".join(names) + (f" and {len(sources) - len(names)} more" if len(sources) > len(names) else "")
+
+
+def _reasons(skipped: list[tuple[str, str]]) -> str:
+    """The most common reasons with their numbers."""
+    common = Counter(reason for _, reason in skipped).most_common()
+    told = [f"{count} x {reason}" if len(skipped) > 1 else reason for reason, count in common[:_MOST_TOLD]]
+    rest = sum(count for _, count in common[_MOST_TOLD:])
+    return "; ".join(told) + (f"; and {rest} for other reasons" if rest else "")
+
+
+def _summary(info: dict[str, Any]) -> Iterator[str]:
+    counts, tokenizer = info["counts"], info["tokenizer"]
+    total = sum(counts[name] for name in SPLITS)
+    meter = "{}/{}".format(*tokenizer["meter"])
+    yield f"{total:,} windows of {tokenizer['bars']} bars in {meter}, from {counts['tunes']:,} tunes in {counts['files']:,} files"
+    yield "split: " + ", ".join(f"{name} {counts[name]:,}" for name in SPLITS)
+    if counts["split_by"] == "time":
+        yield "there are too few different tunes to split by tune: the parts of each tune were split, which are alike"
+    if not counts["valid"] or not counts["test"]:
+        yield "there are too few windows for valid and test"
+    if counts["equal_windows_dropped"]:
+        yield f"{counts['equal_windows_dropped']:,} windows that equal another one were dropped"
+    if info["skipped"]:
+        reasons = _reasons([(entry["source"], entry["reason"]) for entry in info["skipped"]])
+        yield f"skipped: {len(info['skipped']):,}: {reasons}"
