@@ -58,6 +58,11 @@ def name(meter: Meter) -> str:
     return f"{meter[0]}/{meter[1]}"
 
 
+def count(number: int, noun: str) -> str:
+    """(1, "bar") -> "1 bar", (2, "bar") -> "2 bars"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def serves(meter: Meter, wanted: Meter) -> bool:
     """Whether music in `meter` reads as music in `wanted`: bars equally long, beats of the same class."""
     if meter == wanted:

@@ -36,10 +36,10 @@ def read(path: Path) -> Piece:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+        raise InputError(f"{path}: {error.strerror or error}") from error
     begin = data.find(HEADER, 0, WRAPPER_BYTES)
     if begin < 0:
-        raise InputError(f"{path} is no MIDI file: {'it is empty' if not data else 'it has no MThd header'}")
+        raise InputError(f"{path}: {'no MIDI file, it has no MThd header' if data else 'the file is empty'}")
     return _piece(_parse(data[begin:] if begin else data, path), path.stem)
 
 
@@ -50,7 +50,7 @@ def _parse(data: bytes, path: Path) -> Any:
         return symusic.Score.from_midi(data)
     except Exception as error:  # whatever the parser in C++ throws: the file is at fault
         reason = str(error).removeprefix("MiniMidi: ").removesuffix(": iostream error").rstrip("!. ")
-        raise InputError(f"{path} is a damaged MIDI file, or of a kind not read here: {reason}") from error
+        raise InputError(f"{path}: a damaged MIDI file, or of a kind that is not read here ({reason})") from error
 
 
 def _piece(score: Any, name: str) -> Piece:

@@ -203,7 +203,7 @@ def _why_none(tracks: list[np.ndarray], parts: list[_Part], options: MelodyOptio
     """Why there is no window, and what would give some; `longest` is the longest melody's number of bars."""
     reasons = []
     if longest:
-        reasons.append(f"its longest melody has {_count(longest, 'bar')}, a window {options.bars}")
+        reasons.append(f"its longest melody has {meters.count(longest, 'bar')}, a window has {options.bars}")
     others: Counter[Meter] = Counter()
     for notes in tracks:
         for part, inside in _split(notes, parts):
@@ -223,7 +223,3 @@ def _advice(meter: Meter, options: MelodyOptions) -> str:
         return ", and no bar of it fits a grid of 16th notes"
     pairing = " or --pair-bars" if meters.pairs(meter, options.meter) else ""
     return f": use --meter {meters.name(meter)}{pairing}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
