@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from data_prep.dataset import Dataset, open_dataset
-from data_prep.tokenizers.base import Tokenizer
 from torch import Tensor
+
+from data_prep.tokenizers.base import Tokenizer
 
 
 def transposed(ids: np.ndarray, pitch_ids: range, most: int, rng: np.random.Generator) -> np.ndarray:

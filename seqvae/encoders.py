@@ -4,6 +4,8 @@ A bidirectional LSTM reads the sequence; the last state of each direction, side 
 heads: mean, and scale through softplus (MusicVAE, Roberts et al. 2018, arXiv:1803.05428).
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,6 +15,7 @@ from seqvae.config import ModelConfig
 from seqvae.embedding import TokenInput, forget_bias_one
 
 SMALLEST_SCALE = 1e-6  # keeps the rate finite when a head saturates
+FIRST_SCALE = 0.1  # of an untrained posterior: the decoder meets latents that say something before it learns to ignore them
 
 
 class LSTMEncoder(nn.Module):
@@ -31,6 +34,7 @@ class LSTMEncoder(nn.Module):
         self.mean = nn.Linear(2 * config.encoder_size, config.latent_size)
         self.scale = nn.Linear(2 * config.encoder_size, config.latent_size)
         forget_bias_one(self.lstm)
+        nn.init.constant_(self.scale.bias, math.log(math.expm1(FIRST_SCALE)))
 
     def forward(self, tokens: Tensor) -> Normal:
         """tokens (B, T) -> q(z|x), with mean and scale of shape (B, Z), always in fp32 or better."""

@@ -1,0 +1,85 @@
+"""What `encode` gives: posteriors with where they come from, in memory and as a `.npz` without pickle."""
+
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from seqvae.checkpoint import write_atomically
+from seqvae.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Latents:
+    """N posteriors. Unpacks as `mean, scale`."""
+
+    mean: np.ndarray  # (N, Z)
+    scale: np.ndarray  # (N, Z)
+    source: list[str]  # file of each
+    bar: list[int]  # where in the file it begins; the first bar is 1
+    tempo: list[float]  # quarters per minute
+    model: str  # name of the model that made them
+    remarks: list[str] = field(default_factory=list)  # what a user should be told of a source; not saved
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return iter((self.mean, self.scale))
+
+    def __len__(self) -> int:
+        return len(self.mean)
+
+    def save(self, path: Path | str) -> None:
+        """Write arrays mean, scale (N, Z), source, bar, tempo (N) and model to a .npz file."""
+        arrays = {
+            "mean": self.mean,
+            "scale": self.scale,
+            "source": np.array(self.source, dtype=np.str_),
+            "bar": np.array(self.bar, dtype=np.int64),
+            "tempo": np.array(self.tempo, dtype=np.float64),
+            "model": np.array(self.model),
+        }
+
+        def write(to: Path) -> None:
+            with open(to, "wb") as file:  # given a name, numpy would add a suffix
+                np.savez_compressed(file, **arrays)
+
+        write_atomically(Path(path), write)
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Latents":
+        """Read what `save` wrote, or any .npz with an array `mean` (N, Z); what else is missing gets a neutral value.
+
+        Raises:
+            ModelError: the file is missing, no .npz, needs pickle, or has no latents in it.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise ModelError(f"{path}: no such latents file")
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                found = dict(arrays)
+        except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile):  # TypeError: a bare array, a .npy
+            raise ModelError(f"{path} is no latents file: expected a .npz made by seqvae encode") from None
+        return cls._of(found, path)
+
+    @classmethod
+    def _of(cls, found: dict[str, np.ndarray], path: Path) -> "Latents":
+        mean = found.get("mean")
+        if mean is None or mean.ndim != 2 or not np.issubdtype(mean.dtype, np.floating) or not len(mean):
+            raise ModelError(f"{path} has no latents in it: expected an array 'mean' of shape (N, Z)")
+        if not np.isfinite(mean).all():
+            raise ModelError(f"{path}: 'mean' has values that are not finite")
+        N = len(mean)
+        names = ("scale", "source", "bar", "tempo")
+        for name in names:
+            if name in found and len(np.atleast_1d(found[name])) != N:
+                raise ModelError(f"{path}: '{name}' has {len(np.atleast_1d(found[name]))} rows, 'mean' has {N}")
+        return cls(
+            mean.astype(np.float32),
+            found.get("scale", np.zeros_like(mean)).astype(np.float32),
+            [str(name) for name in found.get("source", np.array([path.stem] * N))],
+            [int(bar) for bar in found.get("bar", np.ones(N))],
+            [float(tempo) for tempo in found.get("tempo", np.full(N, 120.0))],
+            str(found.get("model", "")),
+        )

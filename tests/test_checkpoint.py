@@ -1,0 +1,110 @@
+"""Model files and training states: they come back whole, and what is none of them is refused in one line."""
+
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from seqvae.checkpoint import load_model, load_state, read_header, save_model, save_state, write_atomically
+from seqvae.config import Config, DataConfig, ModelConfig
+from seqvae.errors import ModelError
+from seqvae.vae import SequenceVAE
+
+CONFIG = Config(
+    "tiny",
+    data=DataConfig(dataset="/somewhere/else"),
+    model=ModelConfig(encoder_size=6, decoder_size=6, latent_size=4),
+)
+TOKENIZER = {"name": "melody", "bars": 2, "meter": [4, 4]}
+
+
+@pytest.fixture
+def model() -> SequenceVAE:
+    torch.manual_seed(0)
+    return SequenceVAE(CONFIG.model)
+
+
+def test_a_model_file_rebuilds_the_model_by_itself(tmp_path: Path, model: SequenceVAE) -> None:
+    save_model(tmp_path / "m.safetensors", model, CONFIG, TOKENIZER, {"elbo": -12.5})
+    found = load_model(tmp_path / "m.safetensors")
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, found.model.state_dict()[name])
+    assert found.config.model == CONFIG.model
+    assert found.tokenizer == TOKENIZER
+    assert found.metrics == {"elbo": -12.5}
+    assert list(tmp_path.iterdir()) == [tmp_path / "m.safetensors"]
+
+
+def test_no_folder_of_the_training_machine_is_kept(tmp_path: Path, model: SequenceVAE) -> None:
+    save_model(tmp_path / "m.safetensors", model, CONFIG, TOKENIZER, {})
+    assert b"/somewhere/else" not in (tmp_path / "m.safetensors").read_bytes()
+
+
+def test_half_precision_halves_the_file(tmp_path: Path, model: SequenceVAE) -> None:
+    save_model(tmp_path / "whole.safetensors", model, CONFIG, TOKENIZER, {})
+    save_model(tmp_path / "half.safetensors", model, CONFIG, TOKENIZER, {}, half=True)
+    whole, half = ((tmp_path / f"{name}.safetensors").stat().st_size for name in ("whole", "half"))
+    assert half < 0.6 * whole
+    found = load_model(tmp_path / "half.safetensors").model.state_dict()
+    for name, tensor in model.state_dict().items():
+        torch.testing.assert_close(found[name], tensor, atol=1e-3, rtol=1e-3)
+
+
+def _broken(folder: Path, model: SequenceVAE) -> dict[str, Path]:
+    files = {name: folder / f"{name}.safetensors" for name in ("text", "empty", "cut", "foreign", "later", "sizes")}
+    files["text"].write_text("this is no model")
+    files["empty"].write_bytes(b"")
+    save_model(folder / "good", model, CONFIG, TOKENIZER, {})
+    files["cut"].write_bytes((folder / "good").read_bytes()[:-50])
+    save_file({"w": torch.zeros(2)}, files["foreign"])
+    save_file({"w": torch.zeros(2)}, files["later"], metadata={"seqvae": json.dumps({"format": 99})})
+    other = Config(model=ModelConfig(encoder_size=7, decoder_size=6, latent_size=4))
+    save_model(files["sizes"], model, other, TOKENIZER, {})
+    return files | {"missing": folder / "missing.safetensors"}
+
+
+@pytest.mark.parametrize("name", ["text", "empty", "cut", "foreign", "later", "sizes", "missing"])
+def test_what_is_no_model_is_refused_in_one_line(tmp_path: Path, model: SequenceVAE, name: str) -> None:
+    with pytest.raises(ModelError) as error:
+        load_model(_broken(tmp_path, model)[name])
+    assert "\n" not in str(error.value)
+    assert name in str(error.value)
+
+
+def test_the_header_reads_without_the_weights(tmp_path: Path, model: SequenceVAE) -> None:
+    save_model(tmp_path / "m.safetensors", model, CONFIG, TOKENIZER, {})
+    assert read_header(tmp_path / "m.safetensors")["tokenizer"] == TOKENIZER
+
+
+def test_states_come_back_and_pickles_are_never_run(tmp_path: Path) -> None:
+    save_state(tmp_path / "last.pt", {"w": torch.ones(2), "done": {"step": 3, "best": {"elbo": -1.0}}})
+    state = load_state(tmp_path / "last.pt")
+    assert state["done"] == {"step": 3, "best": {"elbo": -1.0}}
+
+    ran = tmp_path / "ran"
+
+    class Evil:
+        def __reduce__(self) -> tuple:
+            return (Path.touch, (ran,))
+
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(ModelError, match="damaged"):
+        load_state(tmp_path / "evil.pt")
+    assert not ran.exists()
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fail(to: Path) -> None:
+        to.write_text("half of the n")
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space"):
+        write_atomically(path, fail)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]

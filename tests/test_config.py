@@ -1,0 +1,93 @@
+"""Settings: there and back, and refused where they make no sense."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from seqvae.config import Config, ModelConfig, TrainConfig, check, preset, preset_names
+from seqvae.errors import OptionError
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_presets_are_sound_and_survive_toml(name: str) -> None:
+    config = preset(name)
+    assert config.name == name
+    assert config.description
+    assert Config.from_toml(config.to_toml()) == config
+    assert Config.from_dict(config.to_dict()) == config
+
+
+def test_melody_2bar_has_the_sizes_of_musicvae() -> None:
+    small, big = preset("melody-2bar").model, preset("melody-2bar-big").model
+    assert small == ModelConfig()
+    assert (big.encoder_size, big.decoder_size, big.decoder_layers, big.latent_size) == (2048, 2048, 3, 512)
+
+
+def test_a_preset_file_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('name = "mine"\n[model]\nlatent_size = 5\n[training]\nsteps = 3\nlearning_rate = 1\n')
+    config = preset(path)
+    assert (config.name, config.model.latent_size, config.training.learning_rate) == ("mine", 5, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[model", "not valid TOML"),
+        ("[model]\nsize = 3", "unknown key 'size'"),
+        ("[modle]\n", "unknown key 'modle'"),
+        ('[model]\nlatent_size = "big"', "must be int"),
+        ("[model]\nlatent_size = true", "must be int"),
+        ("[training]\nsteps = 5\n[model]\nlatent_size = 0", "--latent-size 0: must be at least 1"),
+        ("", "no end is set"),
+    ],
+)
+def test_a_wrong_preset_file_is_told_in_one_line(tmp_path: Path, text: str, complaint: str) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(text)
+    with pytest.raises(OptionError) as error:
+        preset(path)
+    assert complaint in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_and_missing_presets_name_what_there_is(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="melody-2bar"):
+        preset("melody-3bar")
+    with pytest.raises(OptionError, match="cannot be read"):
+        preset(tmp_path / "nothing.toml")
+    (tmp_path / "latin.toml").write_bytes(b'name = "\xe9"')
+    with pytest.raises(OptionError, match="UTF-8"):
+        preset(tmp_path / "latin.toml")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("batch_size", 0),
+        ("learning_rate", 0.0),
+        ("final_learning_rate", 1.0),
+        ("clip", -1.0),
+        ("beta", -0.1),
+        ("annealing", "stairs"),
+        ("annealing_steps", 0),
+        ("free_bits", -1.0),
+        ("free_bits_per", "octave"),
+        ("scheduled_sampling", "yes"),
+        ("scheduled_sampling_rate", 1.5),
+        ("steps", 0),
+        ("epochs", -1),
+        ("minutes", 0.0),
+        ("patience", 0),
+        ("transpose", 12),
+        ("device", "tpu"),
+        ("precision", "fp8"),
+        ("select", "luck"),
+        ("seed", -1),
+    ],
+)
+def test_every_bad_value_names_its_option(option: str, value: object) -> None:
+    config = Config(training=replace(TrainConfig(steps=1), **{option: value}))
+    with pytest.raises(OptionError, match="--" + option.replace("_", "-")):
+        check(config)

@@ -1,0 +1,96 @@
+"""Paths and sums in the latent space, and the file that keeps latents."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from seqvae.errors import ModelError
+from seqvae.latent_file import Latents
+from seqvae.latents import arithmetic, interpolate, lerp, slerp
+
+RNG = np.random.default_rng(0)
+A, B = RNG.standard_normal((2, 16)).astype(np.float32)
+
+
+def test_slerp_turns_at_a_constant_rate_on_the_great_circle() -> None:
+    a, b = A / np.linalg.norm(A), B / np.linalg.norm(B)
+    whole = np.arccos(a @ b)
+    for t in (0.25, 0.5, 0.9):
+        point = slerp(a, b, t)
+        assert np.linalg.norm(point) == pytest.approx(1.0, abs=1e-6)
+        assert np.arccos(a @ point) == pytest.approx(t * whole, abs=1e-5)
+
+
+def test_ends_are_exact() -> None:
+    path = interpolate(A, B, 5)
+    assert path.dtype == np.float32
+    assert np.array_equal(path[0], A)
+    assert np.array_equal(path[-1], B)
+
+
+@pytest.mark.parametrize("other", [A, -A, np.zeros_like(A), 2 * A])
+def test_parallel_and_zero_vectors_fall_back_to_a_line(other: np.ndarray) -> None:
+    path = interpolate(A, other, 3)
+    assert np.isfinite(path).all()
+    np.testing.assert_allclose(path[1], lerp(A, other, 0.5), atol=1e-6)
+
+
+def test_a_path_from_a_to_a_stays() -> None:
+    np.testing.assert_allclose(interpolate(A, A, 4), np.tile(A, (4, 1)), atol=1e-6)
+
+
+def test_arithmetic() -> None:
+    np.testing.assert_allclose(arithmetic([A, B], [A]), B, atol=1e-6)
+    with pytest.raises(ValueError, match="at least one"):
+        arithmetic([])
+
+
+def test_an_interpolation_has_two_ends() -> None:
+    with pytest.raises(ValueError, match="at least 2"):
+        interpolate(A, B, 1)
+
+
+def make() -> Latents:
+    mean = RNG.standard_normal((2, 3)).astype(np.float32)
+    return Latents(mean, np.abs(mean), ["a.mid", "ü.mid"], [1, 3], [120.0, 90.5], "melody-2bar")
+
+
+def test_latents_come_back_as_they_were(tmp_path: Path) -> None:
+    before = make()
+    before.save(tmp_path / "latents.npz")
+    after = Latents.load(tmp_path / "latents.npz")
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert (after.source, after.bar, after.tempo, after.model) == (
+        before.source,
+        before.bar,
+        before.tempo,
+        before.model,
+    )
+
+
+def test_only_mean_is_needed(tmp_path: Path) -> None:
+    np.savez(tmp_path / "z.npz", mean=np.zeros((4, 2)))
+    assert len(Latents.load(tmp_path / "z.npz")) == 4
+
+
+def broken(tmp_path: Path) -> dict[str, Path]:
+    files = {name: tmp_path / f"{name}.npz" for name in ("text", "empty", "objects", "other", "nan", "rows", "bare")}
+    files["text"].write_text("not a zip")
+    files["empty"].write_bytes(b"")
+    np.savez(files["objects"], mean=np.array([{"a": 1}], dtype=object))
+    np.savez(files["other"], weights=np.zeros((2, 2)))
+    np.savez(files["nan"], mean=np.full((2, 2), np.nan))
+    np.savez(files["rows"], mean=np.zeros((2, 2)), bar=np.zeros(3))
+    with open(files["bare"], "wb") as file:
+        np.save(file, np.zeros((2, 2)))
+    return files | {"missing": tmp_path / "missing.npz"}
+
+
+@pytest.mark.parametrize("name", ["text", "empty", "objects", "other", "nan", "rows", "bare", "missing"])
+def test_what_is_no_latents_file_is_one_line(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ModelError) as error:
+        Latents.load(broken(tmp_path)[name])
+    assert "\n" not in str(error.value)
+    assert name in str(error.value)
