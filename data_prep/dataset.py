@@ -1,7 +1,8 @@
 """A dataset folder: windows of music as ids, split and described, ready for training.
 
     train.npy valid.npy test.npy    ids (N, T) uint8, memory-mapped
-    index.csv                       split,row,source,bar: where each window comes from
+    index.csv                       split,row,source,bar: where each window comes from; several lines where several
+                                    places have the same one, first that which put it into its split
     dataset.json                    tokenizer, options, counts, and for every skipped source the reason
 
 `prepare` makes one from files: they are read in parallel (`loading`), their windows gathered on disk, split by tune
@@ -50,9 +51,13 @@ class Dataset:
         return _open_split(self.path, name, self.tokenizer)
 
     def index(self, name: str) -> list[tuple[str, int]]:
-        """(source, bar) for each row of a split."""
+        """(source, bar) for each row of a split: of several places with the same window the one it was taken from."""
+        places: list[tuple[str, int]] = []
         with (self.path / "index.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            return [(row["source"], int(row["bar"])) for row in csv.DictReader(file) if row["split"] == name]
+            for split, row, source, bar in csv.reader(file):
+                if split == name and int(row) == len(places):
+                    places.append((source, int(bar)))
+        return places
 
     @property
     def skipped(self) -> list[tuple[str, str]]:
@@ -148,9 +153,9 @@ def prepare(
         if not found.names:
             raise InputError(f"nothing in {_names(sources)} can be used: {_reasons(found.skipped)}")
         placed, counts = _place(found, tokenizer, split)
-        _write_splits(temporary, found, placed)
-        info = _info(tokenizer, options, counts | {"files": len(files)}, found.skipped)
-        info["fingerprint"] = _fingerprint(files, options)
+        counts = _write_splits(temporary, found, placed) | counts | {"files": len(files)}
+        info = _info(tokenizer, options, counts, found.skipped)
+        info |= {"split_by": placed.by, "fingerprint": _fingerprint(files, options)}
         (temporary / "dataset.json").write_text(json.dumps(info, indent=1), encoding="utf-8")
         remove(found.path)
         retired = _retire(out)
@@ -223,40 +228,58 @@ def _append(file: BinaryIO, ids: np.ndarray) -> None:
     file.write(np.ascontiguousarray(ids, np.uint8).tobytes())
 
 
-def _place(
-    found: _Found, tokenizer: Tokenizer, shares: tuple[float, float, float]
-) -> tuple[np.ndarray, dict[str, Any]]:
-    """The split of each window (N,), and what there is to tell of it."""
+@dataclass(frozen=True)
+class _Placed:
+    """The split of each window (N,), and the window that stays for it: itself, or one that equals it."""
+
+    split: np.ndarray
+    keeper: np.ndarray
+    by: str  # "tune" or "time"
+
+    def rows(self, split: int) -> np.ndarray:
+        """The windows that stay in a split."""
+        return np.flatnonzero((self.split == split) & (self.keeper == np.arange(len(self.keeper))))
+
+
+def _place(found: _Found, tokenizer: Tokenizer, shares: tuple[float, float, float]) -> tuple[_Placed, dict[str, int]]:
+    """Split the windows; also the numbers of tunes and of clusters, and the size of the largest."""
     exact, shape = splits.window_hashes(found.ids(), tokenizer.note_on, tokenizer.pitch_ids)
     cluster = splits.clusters(found.tune, shape, len(found.names))
-    by_tune = splits.assign(found.names, cluster, shares)[found.tune]
-    placed = splits.drop_equal(by_tune, exact)
-    in_time = any(share > 0 and not (placed == s).any() for s, share in enumerate(shares))
-    if in_time:
-        placed = splits.drop_equal(splits.in_time(found.tune, shares), exact)
-    counts = {name: int((placed == s).sum()) for s, name in enumerate(SPLITS)}
+    split = splits.assign(found.names, cluster, shares)[found.tune]
+    placed = _Placed(split, splits.keepers(split, exact), "tune")
+    if any(share > 0 and not len(placed.rows(s)) for s, share in enumerate(shares)):
+        split = splits.in_time(found.tune, shares)
+        placed = _Placed(split, splits.keepers(split, exact), "time")
+    sizes = np.bincount(cluster)
     return placed, {
-        **counts,
-        "tunes": len(found.names),
-        "clusters": len(np.unique(cluster)),
-        "largest_cluster": int(np.bincount(cluster).max()),
-        "equal_windows_dropped": int((placed == splits.DROPPED).sum()),
-        "split_by": "time" if in_time else "tune",
+        "tunes": len(cluster),
+        "clusters": int(np.count_nonzero(sizes)),
+        "largest_cluster": int(sizes.max()),
     }
 
 
-def _write_splits(folder: Path, found: _Found, placed: np.ndarray) -> None:
+def _write_splits(folder: Path, found: _Found, placed: _Placed) -> dict[str, int]:
+    """Write the arrays and the index; how many windows each split has, and how many were equal to one of these.
+
+    The index tells all places that a window comes from; the first is the one that put it into its split.
+    """
     ids = found.ids()
+    counts = {}
+    row = np.zeros(len(ids), np.int64)
+    for s, name in enumerate(SPLITS):
+        rows = placed.rows(s)
+        _write_rows(folder / f"{name}.npy", ids, rows)
+        row[rows] = np.arange(len(rows))
+        counts[name] = len(rows)
+    split, row = placed.split[placed.keeper], row[placed.keeper]
+    order = np.lexsort((placed.keeper != np.arange(len(ids)), row, split))
     with (folder / "index.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         index = csv.writer(file)
         index.writerow(("split", "row", "source", "bar"))
-        for s, name in enumerate(SPLITS):
-            rows = np.flatnonzero(placed == s)
-            _write_rows(folder / f"{name}.npy", ids, rows)
-            index.writerows(
-                (name, row, found.names[tune], bar)
-                for row, (tune, bar) in enumerate(zip(found.tune[rows].tolist(), found.bar[rows].tolist(), strict=True))
-            )
+        columns = (split[order], row[order], found.tune[order], found.bar[order])
+        for s, r, tune, bar in zip(*(column.tolist() for column in columns), strict=True):
+            index.writerow((SPLITS[s], r, found.names[tune], bar))
+    return counts | {"equal": len(ids) - sum(counts.values())}
 
 
 def _write_rows(path: Path, ids: np.ndarray, rows: np.ndarray) -> None:
@@ -268,7 +291,7 @@ def _write_rows(path: Path, ids: np.ndarray, rows: np.ndarray) -> None:
 
 
 def _info(
-    tokenizer: Tokenizer, options: MelodyOptions, counts: dict[str, Any], skipped: list[tuple[str, str]]
+    tokenizer: Tokenizer, options: MelodyOptions, counts: dict[str, int], skipped: list[tuple[str, str]]
 ) -> dict[str, Any]:
     return {
         "format": FORMAT,
@@ -334,14 +357,15 @@ def _summary(info: dict[str, Any]) -> Iterator[str]:
     counts, tokenizer = info["counts"], info["tokenizer"]
     total = sum(counts[name] for name in SPLITS)
     meter = "{}/{}".format(*tokenizer["meter"])
-    yield f"{total:,} windows of {tokenizer['bars']} bars in {meter}, from {counts['tunes']:,} tunes in {counts['files']:,} files"
+    tunes, files = counts["tunes"], counts["files"]
+    yield f"{total:,} windows of {tokenizer['bars']} bars in {meter}, from {tunes:,} tunes in {files:,} files"
     yield "split: " + ", ".join(f"{name} {counts[name]:,}" for name in SPLITS)
-    if counts["split_by"] == "time":
+    if info["split_by"] == "time":
         yield "there are too few different tunes to split by tune: the parts of each tune were split, which are alike"
     if not counts["valid"] or not counts["test"]:
         yield "there are too few windows for valid and test"
-    if counts["equal_windows_dropped"]:
-        yield f"{counts['equal_windows_dropped']:,} windows that equal another one were dropped"
+    if counts["equal"]:
+        yield f"{counts['equal']:,} more equal one of these and were left out"
     if info["skipped"]:
         reasons = _reasons([(entry["source"], entry["reason"]) for entry in info["skipped"]])
         yield f"skipped: {len(info['skipped']):,}: {reasons}"

@@ -19,7 +19,6 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 SPLITS = ("train", "valid", "test")
-DROPPED = -1  # the split of a window that another one equals
 
 _MOST_PAIRED = 24  # tunes that share one window, up to which all pairs are counted
 _MIN_NOTES = 4  # note-ons in a window that tells tunes apart
@@ -38,7 +37,7 @@ def window_hashes(ids: np.ndarray, note_on: np.ndarray, pitch_ids: range | None)
         Two arrays (N,) uint64; the shape of a window that says too little to tell tunes apart is 0.
     """
     N, T = ids.shape
-    weights = np.random.default_rng(2018).integers(0, 1 << 63, T, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    weights: np.ndarray = np.random.default_rng(2018).integers(0, 1 << 64, T, dtype=np.uint64) | np.uint64(1)
     exact, shape = np.empty(N, np.uint64), np.empty(N, np.uint64)
     for start in range(0, N, _BLOCK):
         block = np.asarray(ids[start : start + _BLOCK]).astype(np.int64)  # (n, T)
@@ -147,10 +146,15 @@ def in_time(tune: np.ndarray, shares: tuple[float, float, float]) -> np.ndarray:
     return np.where(left <= test[tune], 2, np.where(left <= (test + valid)[tune], 1, 0)).astype(np.int8)
 
 
-def drop_equal(split: np.ndarray, exact: np.ndarray) -> np.ndarray:
-    """The split of each window (N,), DROPPED for those that equal another which stays."""
+def keepers(split: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """Of equal windows, which one stays: (N,) its number for each window; a window that stays has its own.
+
+    Args:
+        split: (N,) the split of each window.
+        exact: (N,) hashes of the windows as they are.
+    """
     order = np.argsort(split, kind="stable")
-    _, first = np.unique(exact[order], return_index=True)
-    kept = np.full(len(split), DROPPED, np.int8)
-    kept[order[first]] = split[order[first]]
-    return kept
+    _, first, group = np.unique(exact[order], return_index=True, return_inverse=True)
+    keeper = np.empty(len(split), np.int64)
+    keeper[order] = order[first[group]]
+    return keeper
