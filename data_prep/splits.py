@@ -37,7 +37,7 @@ def window_hashes(ids: np.ndarray, note_on: np.ndarray, pitch_ids: range | None)
         Two arrays (N,) uint64; the shape of a window that says too little to tell tunes apart is 0.
     """
     N, T = ids.shape
-    weights: np.ndarray = np.random.default_rng(2018).integers(0, 1 << 64, T, dtype=np.uint64) | np.uint64(1)
+    weights = np.random.default_rng(2018).integers(1 << 64, size=T, dtype=np.uint64) | np.ones(T, np.uint64)
     exact, shape = np.empty(N, np.uint64), np.empty(N, np.uint64)
     for start in range(0, N, _BLOCK):
         block = np.asarray(ids[start : start + _BLOCK]).astype(np.int64)  # (n, T)
