@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pretty_midi
 
 HEADER = b"MThd"
+HEADER_BYTES = 14
 WRAPPER_BYTES = 256  # how deep a header may lie in: RIFF wrappers and stray line feeds put some bytes before it
 END_OF_TRACK = b"\x01\xff\x2f\x00"  # as symusic writes it: one tick after the last event
 SAMPLE_RATE = 22050
@@ -44,13 +45,28 @@ def read(path: Path) -> Piece:
 
 
 def _parse(data: bytes, path: Path) -> Any:
+    """A symusic score of a file's bytes, which begin with the header."""
     import symusic
 
+    _check_header(data, path)
     try:
         return symusic.Score.from_midi(data)
     except Exception as error:  # whatever the parser in C++ throws: the file is at fault
-        reason = str(error).removeprefix("MiniMidi: ").removesuffix(": iostream error").rstrip("!. ")
-        raise InputError(f"{path}: a damaged MIDI file, or of a kind that is not read here ({reason})") from error
+        reason = str(error).removeprefix("MiniMidi: ").split("!")[0]
+        raise InputError(f"{path}: a damaged MIDI file ({reason})") from error
+
+
+def _check_header(data: bytes, path: Path) -> None:
+    """Say in plain words what the parser would refuse in its own, or would not notice."""
+    size, form, division = (int.from_bytes(data[at:end], "big") for at, end in ((4, 8), (8, 10), (12, 14)))
+    if len(data) < HEADER_BYTES or size != HEADER_BYTES - 8:
+        raise InputError(f"{path}: a damaged MIDI file (its header is incomplete)")
+    if form > 2:
+        raise InputError(f"{path}: MIDI format {form} is unknown; 0, 1 and 2 are read")
+    if division & 0x8000:
+        raise InputError(f"{path}: timed in film frames (SMPTE); only files timed in quarter notes are read")
+    if division == 0:
+        raise InputError(f"{path}: a damaged MIDI file (no ticks in a quarter note)")
 
 
 def _piece(score: Any, name: str) -> Piece:
@@ -119,7 +135,7 @@ def _last_tick(piece: Piece) -> int:
     """The tick of the last event in the last track that is written; the first one also holds meters and tempos."""
     ends = [int(track.notes[:, END].max(initial=0)) for track in piece.tracks[-1:]]
     if len(piece.tracks) == 1:
-        ends += [event[0] for event in (*piece.meters, *piece.tempos)]
+        ends += [meter[0] for meter in piece.meters] + [tempo[0] for tempo in piece.tempos]
     return max(ends, default=0)
 
 

@@ -1,0 +1,144 @@
+"""Pictures of scores: piano rolls, one above another, on one scale of pitch and of time.
+
+Time runs to the right, pitch upwards; a bar line is dark, a beat light, the rows of black keys are shaded. In a row
+of scores the colour runs from the first to the last, so that an interpolation shows as one movement.
+
+Drawn with matplotlib's figure objects alone, never pyplot: nothing global is touched and no window is opened.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from data_prep.files import atomic
+from data_prep.meters import Meter
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+BLACK_KEYS = (1, 3, 6, 8, 10)
+FIRST_COLOUR, LAST_COLOUR = 0.08, 0.78  # of the colour map; beyond, it grows too light on white
+INK, BAR_LINE, BEAT_LINE, SHADE = "#30343b", "#7d838c", "#dcdfe4", "#f3f4f6"
+LARGEST_COLUMN = 8  # rows; more scores go side by side
+MOST = 4 * LARGEST_COLUMN  # in one picture: it still fits a screen, and draws in about two seconds
+WIDTH, HEIGHT = 8.0, 1.3  # inches of one panel
+DPI = 150
+
+
+class Note(Protocol):
+    """As score.Note has it."""
+
+    @property
+    def pitch(self) -> int: ...
+    @property
+    def onset(self) -> int: ...
+    @property
+    def end(self) -> int: ...
+
+
+class Roll(Protocol):
+    """What can be drawn: score.Score, which itself calls this module and cannot be imported here."""
+
+    @property
+    def notes(self) -> Sequence[Note]: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def steps_per_quarter(self) -> int: ...
+    @property
+    def meter(self) -> Meter: ...
+    @property
+    def name(self) -> str: ...
+
+
+def piano_roll(score: Roll, ax: "Axes | None" = None) -> "Axes":
+    """Draw one score into `ax`, or into a new figure; return the axes."""
+    if ax is None:
+        ax = _figure(1, 1, height=2.6)[0, 0]
+    _draw(ax, score, score.name, _colours(1)[0])
+    _scales(ax, [score])
+    return ax
+
+
+def piano_rolls(scores: Sequence[Roll], titles: Sequence[str], path: Path) -> None:
+    """Write a PNG of all scores, each with its title, in reading order; of more than 32 the first 32.
+
+    Args:
+        scores: at least one.
+        titles: one for each score.
+        path: where to; a picture there is replaced.
+
+    Raises:
+        InputError: the place cannot be written to.
+    """
+    scores = scores[:MOST]
+    columns = -(-len(scores) // LARGEST_COLUMN)
+    rows = -(-len(scores) // columns)
+    axes = _figure(rows, columns, HEIGHT)
+    for ax, score, title, colour in zip(axes.flat, scores, titles, _colours(len(scores)), strict=False):
+        _draw(ax, score, title, colour)
+    _scales(axes[0, 0], scores)
+    for ax in axes.flat[len(scores) :]:
+        ax.set_visible(False)
+    with atomic(path) as temporary:
+        axes[0, 0].figure.savefig(temporary, dpi=DPI)
+
+
+def _figure(rows: int, columns: int, height: float) -> Any:
+    """The axes (rows, columns) of a new figure; all share their scales."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH if columns == 1 else 5.5 * columns, rows * height + 0.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+
+
+def _colours(count: int) -> list[Any]:
+    from matplotlib import colormaps
+
+    reach = LAST_COLOUR - FIRST_COLOUR
+    return [colormaps["plasma"](FIRST_COLOUR + reach * number / max(1, count - 1)) for number in range(count)]
+
+
+def _draw(ax: "Axes", score: Roll, title: str, colour: Any) -> None:
+    """The notes of one score, its bars and its beats."""
+    gap = 0.12  # of a step, so that repeated notes stay apart
+    lengths = [note.end - note.onset - gap for note in score.notes]
+    onsets, pitches = [note.onset for note in score.notes], [note.pitch for note in score.notes]
+    ax.barh(pitches, lengths, left=onsets, height=1.0, color=colour, linewidth=0, zorder=3, snap=False)
+    if not score.notes:
+        ax.text(
+            0.5, 0.5, "rest", transform=ax.transAxes, ha="center", va="center", color=BAR_LINE, backgroundcolor="white"
+        )
+    numerator, denominator = score.meter
+    beat = score.steps_per_quarter * 4 / denominator
+    for number in range(int(score.steps / beat) + 1):
+        bar_line = number % numerator == 0
+        ax.axvline(number * beat, color=BAR_LINE if bar_line else BEAT_LINE, lw=0.9 if bar_line else 0.6, zorder=2)
+    ax.set_title(title, loc="left", fontsize=9, color=colour, fontweight="bold", pad=3)
+    ax.spines[:].set_visible(False)
+    ax.tick_params(length=0, labelsize=8, colors=INK)
+
+
+def _scales(ax: "Axes", scores: Sequence[Roll]) -> None:
+    """One scale of pitch and time for all axes that share those of `ax`: octaves named, bars numbered."""
+    pitches = [note.pitch for score in scores for note in score.notes] or [60, 72]
+    low, high = min(pitches) - 2, max(pitches) + 2
+    for other in ax.figure.axes:
+        for pitch in range(low, high + 1):
+            if pitch % 12 in BLACK_KEYS:
+                other.axhspan(pitch - 0.5, pitch + 0.5, color=SHADE, linewidth=0, zorder=0)
+    ax.set_ylim(low - 0.5, high + 0.5)
+    ax.set_yticks(*_pitch_names(low, high))
+    steps = max(score.steps for score in scores)
+    numerator, denominator = scores[0].meter
+    bar = scores[0].steps_per_quarter * 4 * numerator // denominator
+    ax.set_xlim(-0.15, steps + 0.15)
+    ax.set_xticks(range(0, steps, bar), [str(number + 1) for number in range(len(range(0, steps, bar)))], ha="left")
+
+
+def _pitch_names(low: int, high: int) -> tuple[list[int], list[str]]:
+    """Where to write names beside the rows: each C, and each G where there are few of them."""
+    named = [pitch for pitch in range(low, high + 1) if pitch % 12 in ((0, 7) if high - low < 30 else (0,))]
+    return named, [f"{'C' if pitch % 12 == 0 else 'G'}{pitch // 12 - 1}" for pitch in named]
