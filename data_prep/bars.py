@@ -82,7 +82,7 @@ def to_piece(name: str, voices: Sequence[Voice]) -> Piece:
     return Piece(
         name,
         ticks,
-        tuple(Track(voice.name, voice.program, voice.is_drum, _rescale(rows, ticks)) for voice, rows in tracks),
+        tuple(Track(voice.name or name, voice.program, voice.is_drum, _rescale(rows, ticks)) for voice, rows in tracks),
         tuple((at * ticks // TICKS, *meter) for at, meter in meters),
         tuple((at * ticks // TICKS, tempo) for at, tempo in tempos),
     )

@@ -16,7 +16,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from typing import Any
 from data_prep import streams, tunebook
 from data_prep.errors import InputError
 from data_prep.piece import Piece
+
+DEFAULT_TEMPO = 120.0  # quarters a minute, of a tune that says nothing
 
 
 def read(path: Path) -> list[Piece]:
@@ -184,6 +186,7 @@ def write_corpus(names: Sequence[str], out: Path, *, force: bool = False, progre
         failed: list[tuple[str, str]] = []
         tunes = corpus_tunes(book.name, failed)
         for piece in tqdm(tunes, book.name, unit=" tunes", disable=None if progress else True):
+            piece = replace(piece, tempos=piece.tempos or ((0, DEFAULT_TEMPO),))  # a file is to say how it is meant
             midi.write(piece, out / book.name / f"{_free_slug(piece.name, taken)}.mid")
             written[book.name] += 1
         skipped += [(book.name, title, reason) for title, reason in failed]
