@@ -11,7 +11,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,8 +95,8 @@ def _free_name(file: Path, root: Path, taken: set[str]) -> str:
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` to write a file or a folder to; rename it on success, else remove it.
 
-    The temporary name keeps the suffix, which some writers look at. Parent folders are made. A folder takes the
-    place of nothing: whoever replaces one moves the old one away first.
+    The temporary name keeps the suffix, which some writers look at. Parent folders are made, and removed again on
+    failure. A folder takes the place of nothing: whoever replaces one moves the old one away first.
 
     Raises:
         InputError: the place cannot be written to.
@@ -105,6 +105,7 @@ def atomic(path: Path) -> Iterator[Path]:
     if path.exists() and not path.is_file() and not path.is_dir():
         raise InputError(f"cannot write {path}: it is a device, not a file")  # /dev/null would be replaced
     temporary = path.with_name(f".{path.stem[:80]}.{secrets.token_hex(4)}{path.suffix}")
+    made = [folder for folder in path.parents if not folder.exists()]  # the innermost first
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -115,6 +116,9 @@ def atomic(path: Path) -> Iterator[Path]:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         remove(temporary)
+        for folder in made:
+            with suppress(OSError):  # not empty: something was written there
+                folder.rmdir()
 
 
 def remove(path: Path) -> None:

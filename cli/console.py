@@ -1,0 +1,89 @@
+"""What all commands share at the terminal: how they speak, and how they fail.
+
+Results go to stdout, everything else to stderr. A failure is one line on stderr and an exit code:
+
+    2    the command was called wrongly: a bad option, a file in the way without --force
+    1    it was called rightly and failed: a broken file, no model, no space left
+    130  the user interrupted it
+
+A programming error keeps its traceback.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+PROGRAM = "seqvae"
+FAILURE, USAGE, INTERRUPTED = 1, 2, 130
+
+# Typer's usage errors descend from Click's, of which Typer brings its own copy or not, depending on its version.
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+
+def say(text: str = "") -> None:
+    """Print a result."""
+    typer.echo(text)
+
+
+def note(text: str) -> None:
+    """Tell something beside the result, on stderr."""
+    typer.echo(f"{PROGRAM}: {one_line(text)}", err=True)
+
+
+def one_line(text: object) -> str:
+    """A message on one line, whatever a file's name or a library puts into it."""
+    return " ".join(str(text).split())
+
+
+def run(app: Callable[..., Any]) -> int:
+    """Run the Typer app on the arguments of the process; return its exit code."""
+    from data_prep.errors import InputError
+    from seqvae.errors import ModelError, OptionError, TrainingError
+
+    try:
+        status = app(prog_name=PROGRAM, standalone_mode=False)
+    except UsageError as error:
+        return _fail(usage_message(error), USAGE)
+    except OptionError as error:
+        return _fail(str(error), USAGE)
+    except (InputError, ModelError, TrainingError) as error:
+        return _fail(str(error), FAILURE)
+    except OSError as error:
+        if error.errno is None:  # raised by code, not by the system
+            raise
+        return _fail(_system_message(error), FAILURE)
+    except (KeyboardInterrupt, typer.Abort):
+        status = INTERRUPTED
+    if status == INTERRUPTED:
+        return _fail("interrupted", INTERRUPTED)
+    return status if isinstance(status, int) else 0
+
+
+def usage_message(error: Any) -> str:
+    """A usage error of Typer's in one line: the option, what is wrong, where to read on."""
+    message = error.format_message()
+    if isinstance(error, typer.BadParameter) and error.message and error.param is not None:
+        message = f"{option_name(error.param)}: {error.message}"
+    command = error.ctx.command_path if getattr(error, "ctx", None) else PROGRAM
+    return f"{one_line(message).rstrip('.')} (see {command} --help)"
+
+
+def option_name(parameter: Any) -> str:
+    """An option as it is spelled in full (--steps); an argument by its name in the help."""
+    if parameter.param_type_name == "argument":
+        return str(parameter.metavar or parameter.name)
+    return str(max(parameter.opts, key=len))
+
+
+def _system_message(error: OSError) -> str:
+    reason = error.strerror or os.strerror(error.errno or 0)
+    return f"{error.filename}: {reason}" if error.filename else reason
+
+
+def _fail(message: str, status: int) -> int:
+    sys.stdout.flush()
+    note(message)
+    return status

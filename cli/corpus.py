@@ -1,0 +1,51 @@
+"""seqvae corpus: real tunes to begin with."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import options
+from cli.console import note, say
+from seqvae.errors import OptionError
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Which books.", show_default=False)]
+
+
+def corpus(
+    names: Names = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where to: a folder for each book is made there.")
+    ] = None,
+    force: options.Force = False,
+) -> None:
+    """Write real tunes as MIDI files.
+
+    They come from the tunebooks in music21's corpus. Without a NAME the books are listed.
+
+    \b
+    Examples:
+      seqvae corpus
+      seqvae corpus oneills1850 ryansMammoth --out tunes
+    """
+    from data_prep.notation import corpus_books, write_corpus
+
+    books = corpus_books()
+    if not names:
+        if out is not None:
+            raise OptionError(f"--out {out}: say which books to write; there are {', '.join(books)}")
+        say("\n".join(f"{book.name:14} {book.description}; {book.licence}" for book in books.values()))
+        return
+    for name in names:
+        if name not in books:
+            raise OptionError(f"no book is named {name}; there are {', '.join(books)}")
+    if out is None:
+        raise OptionError("--out is missing: the folder to write the tunes to")
+    for folder in (out / name for name in names):
+        if folder.exists() and not force and (not folder.is_dir() or any(folder.iterdir())):
+            raise OptionError(f"{folder} exists: write into it with --force, or choose another --out")
+    report = write_corpus(names, out, force=force, progress=True)
+    for book, title, reason in report.skipped:
+        note(f"left out: {book}, {title}: {reason}")
+    for book, count in report.written.items():
+        say(f"{count} tunes are in {out / book}")

@@ -1,0 +1,159 @@
+"""The options that several commands share, each defined once, and the checks of their values.
+
+A check is a Typer callback: it sees the parameter and its value, and refuses with a line that names the option.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.console import option_name
+from seqvae.config import DEVICES, Config, DataConfig
+from seqvae.errors import OptionError
+
+if TYPE_CHECKING:
+    from data_prep.windows import MelodyOptions
+
+PRESET = "melody-2bar"  # of train and prepare, unless another is asked for
+SOURCES_HELP = "Folders (searched to their depths), music files, or one prepared dataset."
+
+Check = Callable[[typer.CallbackParam, Any], Any]
+
+
+def at_least(minimum: int) -> Check:
+    """A number, not below `minimum`."""
+
+    def check(parameter: typer.CallbackParam, value: float | None) -> float | None:
+        return _require(
+            value is None or (math.isfinite(value) and value >= minimum), parameter, value, f"at least {minimum}"
+        )
+
+    return check
+
+
+def above_0(parameter: typer.CallbackParam, value: float | None) -> float | None:
+    """A number above 0."""
+    return _require(value is None or (math.isfinite(value) and value > 0), parameter, value, "above 0")
+
+
+def _share(parameter: typer.CallbackParam, value: float | None) -> float | None:
+    return _require(value is None or 0 < value <= 1, parameter, value, "above 0 and at most 1")
+
+
+def one_of(*allowed: str) -> Check:
+    """One of the words `allowed`."""
+
+    def check(parameter: typer.CallbackParam, value: str | None) -> str | None:
+        return _require(value is None or value in allowed, parameter, value, "one of " + ", ".join(allowed))
+
+    return check
+
+
+def _require(ok: bool, parameter: typer.CallbackParam, value: Any, allowed: str) -> Any:
+    if not ok:
+        raise OptionError(f"{option_name(parameter)} {value}: must be {allowed}")
+    return value
+
+
+def parse_meter(text: str) -> tuple[int, int]:
+    """The value of --meter. Raises OptionError when it is no meter or does not fit a grid of 16th notes."""
+    from data_prep import meters
+    from data_prep.errors import InputError
+
+    try:
+        return meters.parse_meter(text)
+    except InputError as error:
+        raise OptionError(f"--meter: {error}") from None
+
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="M", help="A model file, a run folder or a bundled name; without it the bundled melody model."
+    ),
+]
+Device = Annotated[
+    str, typer.Option(metavar="|".join(DEVICES), callback=one_of(*DEVICES), help="Where to compute.", show_default=True)
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        callback=at_least(0),
+        help="Random numbers start here: the same seed makes the same files. Without it one is drawn, and told.",
+    ),
+]
+Temperature = Annotated[
+    float,
+    typer.Option(
+        metavar="T", callback=at_least(0), help="0: always the likeliest next step; 1: drawn as the model has it."
+    ),
+]
+TopK = Annotated[
+    int | None, typer.Option(metavar="K", callback=at_least(1), help="Draw among the K likeliest steps alone.")
+]
+TopP = Annotated[
+    float | None,
+    typer.Option(metavar="P", callback=_share, help="Draw among the likeliest steps that hold a share P of it all."),
+]
+Bar = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        callback=at_least(1),
+        help="Take the window that begins at this bar of a longer file; without it the first full one.",
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace files that are there already.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(metavar="N", callback=at_least(1), help="Processes that read music; without it one for each core."),
+]
+Meter = Annotated[
+    str | None, typer.Option(metavar="N/D", help="The meter of the windows, like 3/4 or 6/8.  [the preset's: 4/4]")
+]
+PairBars = Annotated[
+    bool | None,
+    typer.Option(
+        "--pair-bars/--no-pair-bars",
+        help="Read two bars of 2/4 as one of 4/4 (of 3/8 as one of 6/8 ...).",
+        show_default=False,
+    ),
+]
+Files = Annotated[list[Path], typer.Argument(metavar="FILE", help="Music files or folders.", show_default=False)]
+Sources = Annotated[list[Path], typer.Argument(metavar="SOURCE", help=SOURCES_HELP, show_default=False)]
+Preset = Annotated[str, typer.Option(metavar="NAME|FILE.toml", help="Settings to start from.")]
+
+
+def chosen_seed(seed: int | None) -> int:
+    """The seed given, or one drawn now."""
+    import secrets
+
+    return secrets.randbelow(2**31) if seed is None else seed
+
+
+def numbered(stem: str, n: int) -> list[str]:
+    """stem-01 ... stem-n: names that sort as they count."""
+    width = max(2, len(str(n)))
+    return [f"{stem}-{number:0{width}}" for number in range(1, n + 1)]
+
+
+def with_data_options(config: Config, meter: str | None, pair_bars: bool | None) -> Config:
+    """The configuration with the values of --meter and --pair-bars where they are given."""
+    data = config.data
+    if meter is not None:
+        data = dataclasses.replace(data, meter="{}/{}".format(*parse_meter(meter)))
+    if pair_bars is not None:
+        data = dataclasses.replace(data, pair_bars=pair_bars)
+    return dataclasses.replace(config, data=data)
+
+
+def melody_options(data: DataConfig) -> "MelodyOptions":
+    """How files are cut into windows."""
+    from data_prep.windows import MelodyOptions
+
+    return MelodyOptions(meter=parse_meter(data.meter), bars=data.bars, pair_bars=data.pair_bars)

@@ -1,0 +1,96 @@
+"""Output files: nothing is overwritten unasked, and all files of a command appear together or not at all.
+
+A command names its files before any work starts (`refuse_existing`), writes them into a temporary folder once all is
+computed, and they move to their place together (`appearing`).
+"""
+
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data_prep.errors import InputError
+from data_prep.files import atomic, remove
+from seqvae.errors import OptionError
+
+if TYPE_CHECKING:
+    from data_prep.score import Score
+
+MOST_PICTURED = 64  # piano rolls in one picture; more could not be told apart
+
+
+def refuse_existing(paths: Iterable[Path], force: bool) -> None:
+    """Check, before any work, that these files may be written.
+
+    Raises:
+        OptionError: one exists and `force` is not given, or is a folder.
+        InputError: there is no writing at that place.
+    """
+    paths = list(paths)
+    for path in paths:
+        if path.is_dir():
+            raise OptionError(f"--out {path}: is a folder, a file was expected")
+        if os.path.lexists(path) and not force:
+            raise OptionError(f"{path} exists: replace it with --force, or choose another --out")
+    for parent in dict.fromkeys(path.parent for path in paths):
+        _check_writable(parent)
+
+
+def _check_writable(folder: Path) -> None:
+    place = next(above for above in (folder, *folder.absolute().parents) if os.path.lexists(above))
+    if not place.is_dir():
+        raise InputError(f"cannot write to {folder}: {place} is no folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write to {folder}: permission denied")
+
+
+@contextmanager
+def appearing(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder to write into; its files appear in `folder` when the block ends without an error."""
+    if not folder.exists():
+        with atomic(folder) as temporary:
+            temporary.mkdir()
+            yield temporary
+        return
+    temporary = folder / f".{secrets.token_hex(4)}"
+    temporary.mkdir()
+    try:
+        yield temporary
+        for file in sorted(temporary.iterdir()):
+            os.replace(file, folder / file.name)
+    finally:
+        remove(temporary)
+
+
+@dataclass(frozen=True)
+class MidiFolder:
+    """The files of a command that makes several scores: one MIDI file each, a picture, perhaps all in a row.
+
+    Raises OptionError or InputError as `refuse_existing` does, when it is made.
+    """
+
+    out: Path
+    names: Sequence[str]  # file names without suffix; not all need be used
+    picture: str
+    force: bool
+    row: str | None = None
+
+    def __post_init__(self) -> None:
+        extras = [self.picture, *filter(None, [self.row])]
+        refuse_existing((self.out / name for name in [*(f"{n}.mid" for n in self.names), *extras]), self.force)
+
+    def write(self, scores: "Sequence[Score]", names: Sequence[str] | None = None) -> None:
+        """Write one score for each of `names`, which are all of them unless given."""
+        from data_prep.pictures import piano_rolls
+        from data_prep.score import join
+
+        names = self.names if names is None else names
+        with appearing(self.out) as folder:
+            for name, score in zip(names, scores, strict=True):
+                score.write_midi(folder / f"{name}.mid")
+            if self.row is not None:
+                join(scores).write_midi(folder / self.row)
+            piano_rolls(scores[:MOST_PICTURED], list(names[:MOST_PICTURED]), folder / self.picture)

@@ -1,0 +1,242 @@
+"""seqvae train: a folder of music to a model.
+
+Options that are left out keep the value of the preset. Music files are first prepared, into a dataset that lies
+beside the run in .datasets and is named after the state of the files: the next run on them finds it there.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli import options
+from cli.console import INTERRUPTED, say
+from seqvae import config as settings
+from seqvae.config import Config
+from seqvae.errors import OptionError
+
+if TYPE_CHECKING:
+    from data_prep.dataset import Dataset
+    from seqvae.training import TrainResult
+
+DATASETS = ".datasets"
+BUDGET = ("epochs", "steps", "minutes")
+TRAINING = {field.name for field in dataclasses.fields(settings.TrainConfig)}
+SHOWN = ("elbo", "rate", "note_on_accuracy", "note_on_free_running")
+
+Sources = Annotated[list[Path] | None, typer.Argument(metavar="SOURCE", help=options.SOURCES_HELP, show_default=False)]
+Out = Annotated[Path | None, typer.Option(metavar="RUN", help="The run folder; without it runs/SOURCE-PRESET.")]
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", callback=options.at_least(1), help="End after so many epochs; replaces the preset's budget."
+    ),
+]
+Steps = Annotated[
+    int | None,
+    typer.Option(metavar="N", callback=options.at_least(1), help="End after so many steps of the optimizer."),
+]
+Minutes = Annotated[float | None, typer.Option(metavar="N", callback=options.above_0, help="End after so long.")]
+BatchSize = Annotated[int | None, typer.Option(metavar="B", callback=options.at_least(1), help="Sequences in a step.")]
+LearningRate = Annotated[
+    float | None, typer.Option(metavar="RATE", callback=options.above_0, help="Of Adam, at first.")
+]
+Beta = Annotated[
+    float | None,
+    typer.Option(
+        metavar="BETA",
+        callback=options.at_least(0),
+        help="Weight of the rate: lower reconstructs better, higher samples better.",
+    ),
+]
+Annealing = Annotated[
+    str | None,
+    typer.Option(
+        metavar="|".join(settings.ANNEALING),
+        callback=options.one_of(*settings.ANNEALING),
+        help="How beta rises from 0.",
+    ),
+]
+AnnealingSteps = Annotated[
+    int | None, typer.Option(metavar="N", callback=options.at_least(1), help="Steps that its rise takes.")
+]
+FreeBits = Annotated[
+    float | None, typer.Option(metavar="BITS", callback=options.at_least(0), help="Bits of rate that cost nothing.")
+]
+FreeBitsPer = Annotated[
+    str | None,
+    typer.Option(
+        metavar="|".join(settings.FREE_BITS_PER),
+        callback=options.one_of(*settings.FREE_BITS_PER),
+        help="Free bits of the total rate, or of each latent dimension.",
+    ),
+]
+ScheduledSampling = Annotated[
+    str | None,
+    typer.Option(
+        metavar="|".join(settings.SCHEDULED_SAMPLING),
+        callback=options.one_of(*settings.SCHEDULED_SAMPLING),
+        help="How often the decoder reads its own output in training, and how that rises.",
+    ),
+]
+Patience = Annotated[
+    int | None,
+    typer.Option(metavar="N", callback=options.at_least(1), help="End after N epochs without a better valid score."),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        metavar="|".join(settings.DEVICES), callback=options.one_of(*settings.DEVICES), help="Where to compute."
+    ),
+]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        metavar="|".join(settings.PRECISIONS), callback=options.one_of(*settings.PRECISIONS), help="Of matrix products."
+    ),
+]
+Seed = Annotated[int | None, typer.Option(metavar="N", callback=options.at_least(0), help="Random numbers start here.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on where the run in --out stopped.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the run in --out.")]
+
+
+def train(
+    context: typer.Context,
+    sources: Sources = None,
+    out: Out = None,
+    preset: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE.toml", help=f"Settings to start from.  [{options.PRESET}]")
+    ] = None,
+    epochs: Epochs = None,
+    steps: Steps = None,
+    minutes: Minutes = None,
+    batch_size: BatchSize = None,
+    learning_rate: LearningRate = None,
+    beta: Beta = None,
+    annealing: Annealing = None,
+    annealing_steps: AnnealingSteps = None,
+    free_bits: FreeBits = None,
+    free_bits_per: FreeBitsPer = None,
+    scheduled_sampling: ScheduledSampling = None,
+    patience: Patience = None,
+    device: Device = None,
+    precision: Precision = None,
+    seed: Seed = None,
+    meter: options.Meter = None,
+    pair_bars: options.PairBars = None,
+    workers: options.Workers = None,
+    resume: Resume = False,
+    force: Force = False,
+) -> None:
+    """Train a model on music.
+
+    Options that are left out have the preset's values. Music files are prepared first; as long as they stay unchanged,
+    the next run uses that work again. A run that exists is never overwritten unasked.
+
+    \b
+    Examples:
+      seqvae train tunes/ --minutes 30
+      seqvae train jigs.abc --meter 6/8 --preset melody-2bar-small --out runs/jigs
+      seqvae train tunes.seqvae --beta 0.5 --free-bits 48 --annealing cyclical
+      seqvae train --resume --out runs/jigs --epochs 100
+    """
+    base = settings.preset(preset or options.PRESET)
+    run = out or _default_run(sources, base.name)
+    check_place(run, resume, force)
+    if resume and preset is None:
+        base = read_run(run)
+    config = options.with_data_options(with_training_options(base, context.params), meter, pair_bars)
+    settings.check(config)
+    dataset = _dataset(sources or [], config, run, workers)
+    if resume:
+        _check_same_data(dataset, base, run)
+    config = fit_to_dataset(config, dataset, meter, pair_bars)
+    from seqvae.training import train as run_training
+
+    _report(run_training(config, dataset.path, run, resume=resume, force=force))
+
+
+def _default_run(sources: Sequence[Path] | None, preset: str) -> Path:
+    if not sources:
+        raise OptionError("SOURCE is missing: give music files, folders or a dataset; or a run with --resume --out RUN")
+    return Path("runs", f"{sources[0].resolve().stem or 'music'}-{preset}")
+
+
+def check_place(run: Path, resume: bool, force: bool) -> None:
+    """Refuse a run folder that is in the way, or that is not there to be resumed, before any work."""
+    if resume and force:
+        raise OptionError("--resume goes on with a run, --force replaces it: give one of them")
+    if resume and not (run / "config.toml").is_file():
+        raise OptionError(f"--resume: {run} is no run folder")
+    if not (resume or force) and run.exists() and (not run.is_dir() or any(run.iterdir())):
+        raise OptionError(f"{run} exists: go on with --resume, replace it with --force, or choose another --out")
+
+
+def read_run(run: Path) -> Config:
+    """The settings of a run."""
+    path = run / "config.toml"
+    return Config.from_toml(path.read_text(encoding="utf-8", errors="replace"), str(path))
+
+
+def with_training_options(config: Config, given: Mapping[str, Any]) -> Config:
+    """The configuration with those of the options `given` that belong to training and are not None.
+
+    A budget that is given replaces all of the configuration's, and a low learning rate lowers the one it decays to.
+    """
+    changes = {name: value for name, value in given.items() if name in TRAINING and value is not None}
+    if any(name in changes for name in BUDGET):
+        changes = dict.fromkeys(BUDGET) | changes
+    last = min(config.training.final_learning_rate, changes.get("learning_rate", config.training.learning_rate))
+    return dataclasses.replace(
+        config, training=dataclasses.replace(config.training, **changes | {"final_learning_rate": last})
+    )
+
+
+def _dataset(sources: Sequence[Path], config: Config, run: Path, workers: int | None) -> "Dataset":
+    """The dataset given, the one a run remembers, or one made of music files."""
+    from data_prep import dataset
+
+    if not sources:
+        if config.data.dataset is None:
+            raise OptionError("SOURCE is missing: give music files, folders or a dataset")
+        return dataset.open_dataset(Path(config.data.dataset))
+    if len(sources) == 1 and dataset.is_dataset(sources[0]):
+        return dataset.open_dataset(sources[0])
+    chosen = options.melody_options(config.data)
+    place = run.parent / DATASETS / dataset.fingerprint(sources, chosen)[:16]
+    made = dataset.cached(sources, chosen, place, workers=workers, progress=True)
+    say(f"{made.path} has these sources, unchanged: used again" if made.reused else made.summary())
+    return made
+
+
+def _check_same_data(dataset: "Dataset", before: Config, run: Path) -> None:
+    known = Path(before.data.dataset or run)
+    if known.exists() and before.data.dataset and known.resolve() != dataset.path.resolve():
+        raise OptionError(f"--resume: {run} was trained on {known}, and SOURCE is not that; leave SOURCE out")
+
+
+def fit_to_dataset(config: Config, dataset: "Dataset", meter: str | None, pair_bars: bool | None) -> Config:
+    """The configuration with the windows of the dataset. Raises OptionError where an option asks for others."""
+    made = {name: dataset.info["options"][name] for name in ("bars", "meter", "pair_bars")}
+    if meter is not None and made["meter"] != config.data.meter:
+        raise OptionError(f"--meter {meter}: {dataset.path} was prepared for {made['meter']}")
+    if pair_bars is not None and made["pair_bars"] != pair_bars:
+        raise OptionError(f"--pair-bars: {dataset.path} was prepared with{'out' * pair_bars} it")
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, **made))
+
+
+def _report(result: "TrainResult") -> None:
+    """Where the results are, how good they are, and what to try next."""
+    if result.skipped_steps:
+        say(f"{result.skipped_steps} steps were skipped: their loss or gradient was not finite")
+    best = ", ".join(f"{name} {result.best[name]:.4g}" for name in SHOWN if name in result.best)
+    say(f"{result.steps} steps in {result.epochs} epochs{'; best on valid: ' * bool(best)}{best}")
+    say(f"the model is in {result.run}, its figures in {result.run / 'metrics.csv'}")
+    if result.stopped == "interrupted":
+        say(f"go on with: seqvae train --resume --out {result.run}")
+        raise typer.Exit(INTERRUPTED)
+    if result.stopped == "early":
+        say("it ended early: the valid score did not get better any more")
+    say(f"try it: seqvae sample --model {result.run}")
