@@ -1,19 +1,11 @@
 """Many files to windows, over processes, and none of them able to stop the rest.
 
-Files go in chunks to worker processes; what they give comes back in the order of the files. A file that cannot serve
-is told with its reason. A file that brings its whole process down (parsers in C++ can) is found by reading the files
-of the chunks that were lost one at a time, and is told as well.
+What the files give comes back in their order. Whatever cannot serve is told with its reason: a file that cannot be
+read, a tune without a window, a file that brings the process down that reads it (see `pool`).
 """
 
-import math
-import multiprocessing
-import os
-import signal
-import sys
-from collections import deque
+import functools
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +13,7 @@ import numpy as np
 from data_prep import reading, windows
 from data_prep.errors import InputError
 from data_prep.files import MIDI_SUFFIXES, Source
+from data_prep.pool import Pool, cores
 from data_prep.windows import MelodyOptions
 
 _MIDI_SECONDS = 3e-4  # a file; measured on one core
@@ -80,15 +73,18 @@ def load_all(sources: Sequence[Source], options: MelodyOptions, workers: int | N
 
     With one worker, or with so few files that processes would not pay, all happens in this process.
     """
-    workers = workers or os.cpu_count() or 1
     seconds = [_seconds(source) for source in sources]
-    if workers == 1 or sum(seconds) < _WORTH_PROCESSES or not (pool := _Pool.start(workers, options)):
-        yield from (load(source, options) for source in sources)
+    work = functools.partial(load, options=options)
+    workers = workers or cores()
+    if workers == 1 or sum(seconds) < _WORTH_PROCESSES:
+        yield from map(work, sources)
         return
-    try:
-        yield from pool.run(_chunks(sources, seconds))
-    finally:
-        pool.stop()
+    with Pool(work, _crashed, workers) as pool:
+        yield from pool.map(_chunks(sources, seconds)) if pool.works() else map(work, sources)
+
+
+def _crashed(source: Source) -> Loaded:
+    return Loaded([], [(source.name, "it makes its reader crash")])
 
 
 def _seconds(source: Source) -> float:
@@ -112,86 +108,3 @@ def _chunks(sources: Sequence[Source], seconds: Sequence[float]) -> Iterator[lis
             chunk, work = [], 0.0
     if chunk:
         yield chunk
-
-
-def _load_chunk(chunk: list[Source], options: MelodyOptions) -> list[Loaded]:
-    return [load(source, options) for source in chunk]
-
-
-def _ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then stops its workers
-
-
-class _Pool:
-    """Worker processes that are replaced when one dies."""
-
-    def __init__(self, workers: int, options: MelodyOptions) -> None:
-        self.workers, self.options = workers, options
-        self.executor = self._new(workers)
-
-    @staticmethod
-    def _new(workers: int) -> ProcessPoolExecutor:
-        # never a plain fork: the threads of torch or a notebook do not survive it
-        context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
-        return ProcessPoolExecutor(workers, context, _ignore_interrupts)
-
-    @classmethod
-    def start(cls, workers: int, options: MelodyOptions) -> "_Pool | None":
-        """A pool that works; None where processes cannot start, as under a script without a main guard."""
-        pool = cls(workers, options)
-        try:
-            pool.executor.submit(math.sqrt, 1.0).result()
-        except (BrokenProcessPool, OSError):
-            pool.stop()
-            return None
-        return pool
-
-    def run(self, chunks: Iterator[list[Source]]) -> Iterator[Loaded]:
-        """Results in order, with a few chunks under way for each worker: memory does not grow with their number."""
-        waiting: deque[_Job] = deque()
-        for chunk in chunks:
-            waiting.append(self._submit(chunk))
-            if len(waiting) > 4 * self.workers:
-                yield from self._finish(waiting)
-        while waiting:
-            yield from self._finish(waiting)
-
-    def _submit(self, chunk: list[Source]) -> "_Job":
-        try:
-            return chunk, self.executor.submit(_load_chunk, chunk, self.options)
-        except BrokenProcessPool as error:
-            lost: Future[list[Loaded]] = Future()
-            lost.set_exception(error)
-            return chunk, lost
-
-    def _finish(self, waiting: "deque[_Job]") -> list[Loaded]:
-        """The result of the first chunk that waits."""
-        chunk, future = waiting.popleft()
-        try:
-            return future.result()
-        except BrokenProcessPool:
-            self._renew()
-            results = [self._alone(source) for source in chunk]
-            for i, (other, pending) in enumerate(waiting):
-                if pending.exception():  # a broken pool has settled all that were under way
-                    waiting[i] = self._submit(other)
-            return results
-
-    def _alone(self, source: Source) -> Loaded:
-        """One file, with no other under way that could be to blame."""
-        try:
-            return self.executor.submit(load, source, self.options).result()
-        except BrokenProcessPool:
-            self._renew()
-            return Loaded([], [(source.name, "it makes the reader crash")])
-
-    def _renew(self) -> None:
-        self.stop()
-        self.executor = self._new(self.workers)
-
-    def stop(self) -> None:
-        """End the workers; chunks not begun are dropped."""
-        self.executor.shutdown(wait=True, cancel_futures=True)
-
-
-_Job = tuple[list[Source], "Future[list[Loaded]]"]

@@ -50,7 +50,7 @@ def read_all(path: Path) -> tuple[list[Piece], list[tuple[str, str]]]:
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
     except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"{path}: this is no compressed MusicXML: {_short(error)}") from error
+        raise InputError(f"{path}: this is no compressed MusicXML ({_line(error)})") from error
     if not data.strip():
         raise InputError(f"{path}: the file is empty")
     if path.suffix.lower() == ".abc":
@@ -87,8 +87,11 @@ def _short(error: Exception) -> str:
     """An error as a short reason on one line."""
     if isinstance(error, InputError):
         return str(error)
-    words = " ".join(str(error).split())
-    return f"cannot be read ({type(error).__name__}{': ' + words[:100] if words else ''})"
+    return f"cannot be read ({type(error).__name__}: {_line(error)})"
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:100] or type(error).__name__
 
 
 def _text(data: bytes) -> str:

@@ -17,7 +17,7 @@ from data_prep.errors import InputError
 from data_prep.piece import Piece
 
 _TUNE = re.compile(r"^(?=X:)", re.MULTILINE)
-_FIELD = re.compile(r"[A-Za-z]:")
+_FIELD = re.compile(r"[A-Za-z]:(?![|:])")  # not the end of a repeat after a note
 _INLINE = re.compile(r"\[([A-Za-z]:[^\]\n]*)\]")
 _ASIDE = re.compile(r'"[^"\n]*"|![^!\n|]{1,40}!|\+[a-z]+\+|&[^|\n]*')
 
@@ -38,18 +38,19 @@ def _tune_lines(tune: str, defaults: list[str]) -> Iterator[str]:
     yield from defaults
     in_music = over = False
     for line in map(str.strip, lines):
-        in_music = in_music or line.startswith("K:")
+        field = _FIELD.match(line)
+        in_music = in_music or line.startswith("K:") or ("|" in line and not field)
         over = over or (in_music and not line)
-        if _FIELD.match(line):
+        if field:
             yield line
-        elif in_music and not line.startswith("%") and (not over or "|" in line):
-            yield _plain(line)
+        elif in_music and (not over or "|" in line):
+            yield from _plain(line)
 
 
-def _plain(line: str) -> str:
+def _plain(line: str) -> Iterator[str]:
     """A line of music with inline fields on lines of their own, invisible rests as rests, and no asides."""
-    line = _ASIDE.sub("", line.partition("%")[0]).replace("x", "z")
-    return _INLINE.sub(r"\n\1\n", line)
+    for part in _INLINE.sub(r"\n\1\n", _ASIDE.sub("", line.partition("%")[0])).split("\n"):
+        yield part if _FIELD.match(part) else part.replace("x", "z")
 
 
 def title(tune: str) -> str:
@@ -78,20 +79,21 @@ def _voices(tokens: list[Any]) -> list[list[Bar]]:
     """Bars by voice. What stands before the first `V:` (meter, tempo, clef) holds for all."""
     from music21.abcFormat import ABCBar, ABCMetadata, ABCNote
 
-    common = _Writer()
-    writers: dict[str, _Writer] = {}
-    writer = common
+    common = writer = _Writer()
+    voices: dict[str, _Writer] = {}
     for token in tokens:
         if isinstance(token, ABCMetadata) and token.isVoice():
-            voice = token.data.split()[0] if token.data.split() else ""
-            writer = writers.setdefault(voice, _Writer(common))
+            name = token.data.split()[0] if token.data.split() else ""
+            writer = voices.setdefault(name, _Writer(common))
         elif isinstance(token, ABCMetadata):
-            writer.field(token)
+            # a header may go on after it has named its voices
+            for each in [writer] if any(voice.begun for voice in voices.values()) else [common, *voices.values()]:
+                each.field(token)
         elif isinstance(token, ABCBar):
             writer.line(token)
         elif isinstance(token, ABCNote):
             writer.note(token)
-    return [writer.finish() for writer in [common, *writers.values()]]
+    return [each.finish() for each in [common, *voices.values()]]
 
 
 class _Writer:
@@ -104,6 +106,10 @@ class _Writer:
         self.shift: int = common.shift if common else 0  # semitones, for clefs that sound an octave off
         if common:
             self.bar.meter, self.bar.tempos = common.bar.meter, list(common.bar.tempos)
+
+    @property
+    def begun(self) -> bool:
+        return bool(self.bars) or self.at > 0
 
     def field(self, token: Any) -> None:
         if token.isMeter() and (meter := token.getTimeSignatureObject()) is not None:
