@@ -28,12 +28,16 @@ class Melody:
     begin: int
 
 
+def to_steps(ticks: np.ndarray, ticks_per_quarter: int) -> np.ndarray:
+    """The step nearest to each tick, the later one of two."""
+    return (ticks * (2 * STEPS_PER_QUARTER) + ticks_per_quarter) // (2 * ticks_per_quarter)
+
+
 def quantize(notes: np.ndarray, ticks_per_quarter: int) -> Notes:
     """Notes (N, 4) in ticks as one voice in steps: the highest of each onset, each at least a step long."""
     if not len(notes):
         return []
-    steps = (notes[:, : END + 1] * (2 * STEPS_PER_QUARTER) + ticks_per_quarter) // (2 * ticks_per_quarter)
-    pitch = notes[:, PITCH]
+    steps, pitch = to_steps(notes[:, : END + 1], ticks_per_quarter), notes[:, PITCH]
     onset = steps[:, START]
     if (onset[1:] <= onset[:-1]).any():  # the highest first; of one pitch twice, the one struck first
         order = np.lexsort((notes[:, END], notes[:, START], -pitch, onset))

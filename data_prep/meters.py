@@ -35,16 +35,17 @@ def steps_per_bar(meter: Meter) -> int:
     Raises:
         InputError: no meter at all (0/4, 4/3), or a bar that is no whole number of 16ths (3/32).
     """
-    numerator, denominator = meter
     if not is_meter(meter):
         raise InputError(f"meter {name(meter)} is none: the lower number must be 1, 2, 4, 8, 16 ...")
-    steps, rest = divmod(STEPS_PER_WHOLE * numerator, denominator)
-    if rest:
-        raise InputError(
-            f"meter {name(meter)} does not fit a grid of 16th notes: its bar has "
-            f"{STEPS_PER_WHOLE * numerator / denominator:g} of them, a whole number is needed"
-        )
-    return steps
+    steps = STEPS_PER_WHOLE * _length(meter)
+    if not on_grid(meter):
+        raise InputError(f"meter {name(meter)} has {steps:g} 16th notes a bar, where a whole number is needed")
+    return int(steps)
+
+
+def on_grid(meter: Meter) -> bool:
+    """Whether a bar is a whole number of 16th notes."""
+    return is_meter(meter) and STEPS_PER_WHOLE * meter[0] % meter[1] == 0
 
 
 def is_meter(meter: Meter) -> bool:

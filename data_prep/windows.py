@@ -17,7 +17,7 @@ import numpy as np
 
 from data_prep import meters
 from data_prep.errors import InputError
-from data_prep.melodies import line, melodies, quantize
+from data_prep.melodies import line, melodies, quantize, to_steps
 from data_prep.meters import Meter, parse_meter, steps_per_bar
 from data_prep.piece import END, PITCH, START, VELOCITY, Piece
 from data_prep.tokenizers.melody import NO_EVENT, NOTE_OFF, PITCHES
@@ -113,14 +113,20 @@ def whole(piece: Piece, options: MelodyOptions) -> Window | None:
     """
     notes = _melody_tracks(piece, options)[0]
     length = options.bars * steps_per_bar(options.meter)
-    everything = quantize(np.concatenate([track.notes for track in piece.tracks]), piece.ticks_per_quarter)
-    if max(end for _, end, _ in everything) > length:
+    if _steps(piece) > length:
         return None
     parts = [part for part, _ in _split(notes, _parts(piece))]
     if not all(_serves(part.meter, options) for part in parts):
         raise InputError(_why_none([notes], parts, options, 0))
     ids = line(quantize(notes, piece.ticks_per_quarter), 0, length)
     return Window(np.frombuffer(bytes(ids), dtype=np.uint8), 0, parts[0].tempo)
+
+
+def _steps(piece: Piece) -> int:
+    """How long a piece is, up to the end of its last note on any track; a note has one step at least."""
+    times = np.concatenate([track.notes[:, [START, END]] for track in piece.tracks])
+    steps = to_steps(times, piece.ticks_per_quarter)
+    return int(max(steps[:, 0].max() + 1, steps[:, 1].max()))
 
 
 def _melody_tracks(piece: Piece, options: MelodyOptions) -> list[np.ndarray]:
@@ -134,7 +140,7 @@ def _melody_tracks(piece: Piece, options: MelodyOptions) -> list[np.ndarray]:
     chosen = [track for track in pitched if track.program in options.programs]
     if not chosen:
         programs = ", ".join(map(str, sorted({track.program for track in pitched})))
-        raise InputError(f"its instruments (program {programs}) are none of those read; use --programs 0-127 for all")
+        raise InputError(f"none of its instruments plays melodies here (it has program {programs}, see `programs`)")
     usable = [notes for track in chosen if len(notes := _usable(track.notes))]
     if not usable:
         raise InputError(f"all its notes lie outside pitch {PITCHES.start}-{PITCHES.stop - 1}")
@@ -203,7 +209,8 @@ def _why_none(tracks: list[np.ndarray], parts: list[_Part], options: MelodyOptio
     """Why there is no window, and what would give some; `longest` is the longest melody's number of bars."""
     reasons = []
     if longest:
-        reasons.append(f"its longest melody has {meters.count(longest, 'bar')}, a window has {options.bars}")
+        where = " between changes of tempo or meter" if len(parts) > 1 else ""
+        reasons.append(f"its longest melody{where} has {meters.count(longest, 'bar')}, a window {options.bars}")
     others: Counter[Meter] = Counter()
     for notes in tracks:
         for part, inside in _split(notes, parts):
@@ -212,14 +219,16 @@ def _why_none(tracks: list[np.ndarray], parts: list[_Part], options: MelodyOptio
     if others:
         found = [meter for meter, _ in others.most_common()]
         names = ", ".join(map(meters.name, found[:3])) + (" ..." if len(found) > 3 else "")
-        reasons.append(f"its meter is {names}, not {meters.name(options.meter)}{_advice(found[0], options)}")
+        verb = "meters are" if len(found) > 1 else "meter is"
+        reasons.append(f"its {verb} {names}, not {meters.name(options.meter)}{_advice(found[0], options)}")
     return "; ".join(reasons)
 
 
 def _advice(meter: Meter, options: MelodyOptions) -> str:
-    try:
-        steps_per_bar(meter)
-    except InputError:
-        return ", and no bar of it fits a grid of 16th notes"
+    """The option that would read this meter."""
+    if not meters.is_meter(meter):
+        return f", and {meters.name(meter)} is no meter"
+    if not meters.on_grid(meter):
+        return f", and a bar of {meters.name(meter)} is no whole number of 16th notes"
     pairing = " or --pair-bars" if meters.pairs(meter, options.meter) else ""
     return f": use --meter {meters.name(meter)}{pairing}"

@@ -1,0 +1,116 @@
+"""Scores: to ticks, to files, in a row, and drawn."""
+
+import wave
+from pathlib import Path
+
+import mido
+import numpy as np
+import pytest
+
+from data_prep import midi, pictures
+from data_prep.errors import InputError
+from data_prep.score import Note, Score, join
+
+TUNE = Score((Note(60, 0, 4), Note(64, 4, 8, velocity=99)), 32, tempo=96.0, name="A tune")
+
+
+def test_a_written_file_carries_all_that_is_known(tmp_path: Path) -> None:
+    Score(TUNE.notes, 24, meter=(6, 8), tempo=96.0, name="A tune").write_midi(tmp_path / "new" / "tune.mid")
+    file = mido.MidiFile(tmp_path / "new" / "tune.mid")
+    events = {message.type: message for track in file.tracks for message in track}
+    assert file.type == 1
+    assert events["track_name"].name == "A tune"
+    assert events["program_change"].program == 0
+    assert mido.tempo2bpm(events["set_tempo"].tempo) == pytest.approx(96.0)
+    assert (events["time_signature"].numerator, events["time_signature"].denominator) == (6, 8)
+    assert [message.velocity for message in file.tracks[0] if message.type == "note_on" and message.velocity] == [
+        80,
+        99,
+    ]
+
+
+@pytest.mark.parametrize(
+    "notes", [(), (Note(60, 0, 4),), (Note(60, 30, 32),), (Note(60, 0, 4), Note(36, 0, 8, program=33))]
+)
+def test_a_file_is_as_long_as_its_score(notes: tuple[Note, ...], tmp_path: Path) -> None:
+    score = Score(notes, 32)
+    score.write_midi(tmp_path / "tune.mid")
+    file = mido.MidiFile(tmp_path / "tune.mid")
+    assert file.length == pytest.approx(score.seconds, abs=0.002)  # the writer may put the end one tick later
+    assert sum(len(track.notes) for track in midi.read(tmp_path / "tune.mid").tracks) == len(notes)
+
+
+def test_nothing_is_overwritten_unless_forced(tmp_path: Path) -> None:
+    path = tmp_path / "tune.mid"
+    path.write_text("mine")
+    with pytest.raises(InputError, match="exists; use --force"):
+        TUNE.write_midi(path)
+    assert path.read_text() == "mine"
+    TUNE.write_midi(path, force=True)
+    assert midi.read(path).tempos[0][1] == pytest.approx(96.0)
+
+
+def test_programs_and_drums_have_tracks_of_their_own() -> None:
+    score = Score(
+        (Note(60, 0, 4), Note(36, 0, 4, program=33), Note(38, 2, 3, is_drum=True), Note(62, 4, 8)), 16, name="x"
+    )
+    tracks = score.to_piece().tracks
+    assert [(track.name, track.program, track.is_drum) for track in tracks] == [
+        ("x", 0, False),
+        ("x 2", 33, False),
+        ("x 3", 0, True),
+    ]
+    assert tracks[0].notes.tolist() == [[0, 480, 60, 80], [480, 960, 62, 80]]
+
+
+@pytest.mark.parametrize("note", [Note(60, 3, 3), Note(60, -1, 2), Note(60, 0, 17), Note(128, 0, 1)])
+def test_a_note_that_cannot_be_is_refused(note: Note) -> None:
+    with pytest.raises(ValueError, match="does not fit"):
+        Score((note,), 16)
+
+
+def test_scores_in_a_row() -> None:
+    row = join([TUNE, Score((Note(72, 0, 1),), 16, tempo=50.0), TUNE], gap_steps=16)
+    assert (row.steps, row.tempo, row.name) == (32 + 16 + 16 + 16 + 32, 96.0, "A tune")
+    assert [(note.pitch, note.onset) for note in row.notes] == [(60, 0), (64, 4), (72, 48), (60, 80), (64, 84)]
+    assert row.seconds == pytest.approx(112 / 4 * 60 / 96)
+    with pytest.raises(InputError, match="no scores"):
+        join([])
+    with pytest.raises(InputError, match="grids"):
+        join([TUNE, Score((), 16, steps_per_quarter=12)])
+
+
+def test_other_grids_reach_files_too(tmp_path: Path) -> None:
+    Score((Note(60, 7, 14),), 28, steps_per_quarter=7).write_midi(tmp_path / "sevens.mid")
+    piece = midi.read(tmp_path / "sevens.mid")
+    assert piece.tracks[0].notes[0, :2].tolist() == [piece.ticks_per_quarter, 2 * piece.ticks_per_quarter]
+
+
+def test_pretty_midi_and_audio(tmp_path: Path) -> None:
+    (instrument,) = TUNE.to_pretty_midi().instruments
+    assert [(note.pitch, round(note.end, 6)) for note in instrument.notes] == [(60, 0.625), (64, 1.25)]
+    midi.write_audio(TUNE.to_piece(), tmp_path / "tune.wav")
+    with wave.open(str(tmp_path / "tune.wav")) as sound:
+        samples = np.frombuffer(sound.readframes(sound.getnframes()), "<i2")
+    assert len(samples) / sound.getframerate() > 1.2
+    assert 20000 < np.abs(samples).max() <= 32767
+
+
+def test_an_hour_of_audio_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="hour"):
+        midi.write_audio(Score((Note(60, 0, 40000),), 40000).to_piece(), tmp_path / "long.wav")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("count", [1, 3, 9, 40])
+def test_pictures_hold_all_scores(count: int, tmp_path: Path) -> None:
+    scores = [TUNE, Score((), 32), *[TUNE] * 38][:count]
+    pictures.piano_rolls(scores, [f"step {number}" for number in range(count)], tmp_path / "rolls.png")
+    assert (tmp_path / "rolls.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_score_can_be_plotted() -> None:
+    ax = TUNE.plot()
+    assert len(ax.patches) > len(TUNE.notes)  # notes, and the rows of black keys
+    assert TUNE.plot(ax) is ax
+    assert ax.get_title(loc="left") == "A tune"
