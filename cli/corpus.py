@@ -7,6 +7,8 @@ import typer
 
 from cli import options
 from cli.console import note, say
+from cli.outputs import taken
+from data_prep.meters import count
 from seqvae.errors import OptionError
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Which books.", show_default=False)]
@@ -42,10 +44,10 @@ def corpus(
     if out is None:
         raise OptionError("--out is missing: the folder to write the tunes to")
     for folder in (out / name for name in names):
-        if folder.exists() and not force and (not folder.is_dir() or any(folder.iterdir())):
+        if taken(folder) and not force:
             raise OptionError(f"{folder} exists: write into it with --force, or choose another --out")
     report = write_corpus(names, out, force=force, progress=True)
     for book, title, reason in report.skipped:
         note(f"left out: {book}, {title}: {reason}")
-    for book, count in report.written.items():
-        say(f"{count} tunes are in {out / book}")
+    for book, tunes in report.written.items():
+        say(f"{count(tunes, 'tune')} in {out / book}")

@@ -8,6 +8,7 @@ import typer
 from cli import options
 from cli.console import note, say
 from cli.outputs import MidiFolder
+from data_prep.meters import count
 from seqvae.errors import OptionError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def decode(
         note(f"{latents} was made by model '{found.model}' and is decoded by '{vae.name}'")
     scores = vae.decode(found.mean, temperature, seed=seed, tempo=found.tempo)
     files.write(scores)
-    say(f"{len(scores)} melod{'ies' if len(scores) > 1 else 'y'} and decoded.png are in {out}")
+    say(f"{count(len(scores), 'MIDI file')} and decoded.png are in {out}")
     if temperature:
         say(f"--seed {seed} makes them again")
 

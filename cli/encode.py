@@ -8,6 +8,7 @@ import typer
 from cli import inputs, options
 from cli.console import say
 from cli.outputs import refuse_existing
+from data_prep.meters import count
 
 
 def encode(
@@ -35,4 +36,4 @@ def encode(
     _, found = inputs.encode_each(load(model, device), sources, all_windows=True)
     found.save(out)
     N, Z = found.mean.shape
-    say(f"{N} latents of size {Z} are in {out}; seqvae decode {out} makes music of them again")
+    say(f"{count(N, 'latent')} of size {Z} in {out}; seqvae decode {out} makes music of them again")

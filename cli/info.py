@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from cli.console import say
+from data_prep.errors import InputError
+from data_prep.meters import count
 
 What = Annotated[str, typer.Argument(metavar="MODEL|DATASET|FILE", help="What to describe.", show_default=False)]
 
@@ -32,7 +34,9 @@ def _describe(what: str) -> list[str]:
         return [f"dataset {path}", open_dataset(path).summary()]
     if path.suffix.lower() in SUFFIXES:
         return _music(path)
-    return _latents(path) if path.suffix.lower() == ".npz" else _model(what)
+    if path.suffix.lower() == ".npz":
+        return _latents(path)
+    return _model(what)
 
 
 def _music(path: Path) -> list[str]:
@@ -58,12 +62,16 @@ def _latents(path: Path) -> list[str]:
     found = Latents.load(path)
     N, Z = found.mean.shape
     files = len(set(found.source))
-    return [f"{N} latents of size {Z}, from {files} files, made by model '{found.model or 'unknown'}'"]
+    return [
+        f"{count(N, 'latent')} of size {Z}, from {count(files, 'file')}, made by model '{found.model or 'unknown'}'"
+    ]
 
 
 def _model(what: str) -> list[str]:
-    from seqvae.trained import load
+    from seqvae.trained import bundled_names, load
 
+    if not Path(what).exists() and what not in bundled_names():
+        raise InputError(f"{what} does not exist, and is none of the bundled models: {', '.join(bundled_names())}")
     vae = load(what, device="cpu")
     size = sum(weights.numel() for weights in vae.model.parameters())
     data = vae.config.data

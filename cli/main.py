@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+import seqvae
 from cli import console
 from cli.arithmetic import arithmetic
 from cli.corpus import corpus
@@ -34,9 +35,7 @@ for command in (
 
 def _version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version
-
-        console.say(f"{console.PROGRAM} {version(console.PROGRAM)}")
+        console.say(f"{console.PROGRAM} {seqvae.__version__}")
         raise typer.Exit
 
 

@@ -7,6 +7,7 @@ import typer
 
 from cli import options
 from cli.console import say
+from cli.outputs import taken
 from seqvae.errors import OptionError
 
 
@@ -39,7 +40,9 @@ def prepare(
     from seqvae.config import preset as read_preset
 
     chosen = options.melody_options(options.with_data_options(read_preset(preset), meter, pair_bars).data)
-    if out.exists() and not force and (not out.is_dir() or any(out.iterdir())):
+    if taken(out) and not dataset.is_dataset(out):
+        raise OptionError(f"{out} exists and is no dataset: choose another --out")
+    if taken(out) and not force:
         raise OptionError(f"{out} exists: replace it with --force, or choose another --out")
     made = dataset.prepare(sources, out, chosen, workers=workers, force=force, progress=True)
     say(f"{made.summary()}\nthe dataset is in {out}; seqvae train {out} learns from it")

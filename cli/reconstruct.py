@@ -8,6 +8,7 @@ import typer
 from cli import inputs, options
 from cli.console import say
 from cli.outputs import MidiFolder
+from data_prep.meters import count
 
 
 def reconstruct(
@@ -40,6 +41,6 @@ def reconstruct(
     places, found = inputs.encode_each(vae, sources, bar)
     scores = vae.decode(found.mean, temperature, seed=seed, tempo=found.tempo)
     outputs.write(scores, [names[place] for place in places])
-    say(f"{len(scores)} reconstruction{'s'[: len(scores) > 1]} and reconstruction.png are in {out}")
+    say(f"{count(len(scores), 'reconstruction')} and reconstruction.png are in {out}")
     if temperature:
         say(f"--seed {seed} makes them again")

@@ -8,10 +8,11 @@ import typer
 from cli import options
 from cli.console import say
 from cli.outputs import MidiFolder
+from data_prep.meters import count
 
 
 def sample(
-    n: Annotated[int, typer.Option("-n", "--number", metavar="N", callback=options.at_least(1), help="How many.")] = 8,
+    n: Annotated[int, typer.Option("-n", metavar="N", callback=options.at_least(1), help="How many.")] = 8,
     temperature: options.Temperature = 1.0,
     top_k: options.TopK = None,
     top_p: options.TopP = None,
@@ -36,4 +37,4 @@ def sample(
     from seqvae.trained import load
 
     files.write(load(model, device).sample(n, temperature, top_k, top_p, seed))
-    say(f"{n} melodies and samples.png are in {out} (--seed {seed} makes them again)")
+    say(f"{count(n, 'new MIDI file')} and samples.png are in {out} (--seed {seed} makes them again)")

@@ -13,6 +13,8 @@ import typer
 
 from cli import options
 from cli.console import INTERRUPTED, say
+from cli.outputs import taken
+from data_prep.meters import count
 from seqvae import config as settings
 from seqvae.config import Config
 from seqvae.errors import OptionError
@@ -147,11 +149,11 @@ def train(
     check_place(run, resume, force)
     if resume and preset is None:
         base = read_run(run)
+    elif not resume:  # the settings of another run may serve as a preset, its data do not
+        base = dataclasses.replace(base, data=dataclasses.replace(base.data, dataset=None))
     config = options.with_data_options(with_training_options(base, context.params), meter, pair_bars)
     settings.check(config)
     dataset = _dataset(sources or [], config, run, workers)
-    if resume:
-        _check_same_data(dataset, base, run)
     config = fit_to_dataset(config, dataset, meter, pair_bars)
     from seqvae.training import train as run_training
 
@@ -170,7 +172,9 @@ def check_place(run: Path, resume: bool, force: bool) -> None:
         raise OptionError("--resume goes on with a run, --force replaces it: give one of them")
     if resume and not (run / "config.toml").is_file():
         raise OptionError(f"--resume: {run} is no run folder")
-    if not (resume or force) and run.exists() and (not run.is_dir() or any(run.iterdir())):
+    if force and taken(run) and not (run / "config.toml").is_file():
+        raise OptionError(f"--force: {run} is no run folder, and is left alone; choose another --out")
+    if not (resume or force) and taken(run):
         raise OptionError(f"{run} exists: go on with --resume, replace it with --force, or choose another --out")
 
 
@@ -195,26 +199,24 @@ def with_training_options(config: Config, given: Mapping[str, Any]) -> Config:
 
 
 def _dataset(sources: Sequence[Path], config: Config, run: Path, workers: int | None) -> "Dataset":
-    """The dataset given, the one a run remembers, or one made of music files."""
+    """The dataset given, the one that a resumed run remembers, or one made of music files."""
     from data_prep import dataset
 
+    before = Path(config.data.dataset) if config.data.dataset else None
     if not sources:
-        if config.data.dataset is None:
-            raise OptionError("SOURCE is missing: give music files, folders or a dataset")
-        return dataset.open_dataset(Path(config.data.dataset))
-    if len(sources) == 1 and dataset.is_dataset(sources[0]):
-        return dataset.open_dataset(sources[0])
+        if before is None or not before.exists():
+            raise OptionError(f"SOURCE is missing: what {run} was trained on is not there any more ({before})")
+        return dataset.open_dataset(before)
+    raw = len(sources) > 1 or not dataset.is_dataset(sources[0])
     chosen = options.melody_options(config.data)
-    place = run.parent / DATASETS / dataset.fingerprint(sources, chosen)[:16]
+    place = run.parent / DATASETS / dataset.fingerprint(sources, chosen)[:16] if raw else sources[0]
+    if before is not None and before.exists() and before.resolve() != place.resolve():
+        raise OptionError(f"--resume: {run} was trained on {before}, and SOURCE is not that; leave SOURCE out")
+    if not raw:
+        return dataset.open_dataset(place)
     made = dataset.cached(sources, chosen, place, workers=workers, progress=True)
-    say(f"{made.path} has these sources, unchanged: used again" if made.reused else made.summary())
+    say(f"{place} has these sources, unchanged: used again" if made.reused else made.summary())
     return made
-
-
-def _check_same_data(dataset: "Dataset", before: Config, run: Path) -> None:
-    known = Path(before.data.dataset or run)
-    if known.exists() and before.data.dataset and known.resolve() != dataset.path.resolve():
-        raise OptionError(f"--resume: {run} was trained on {known}, and SOURCE is not that; leave SOURCE out")
 
 
 def fit_to_dataset(config: Config, dataset: "Dataset", meter: str | None, pair_bars: bool | None) -> Config:
@@ -230,9 +232,9 @@ def fit_to_dataset(config: Config, dataset: "Dataset", meter: str | None, pair_b
 def _report(result: "TrainResult") -> None:
     """Where the results are, how good they are, and what to try next."""
     if result.skipped_steps:
-        say(f"{result.skipped_steps} steps were skipped: their loss or gradient was not finite")
+        say(f"skipped: {count(result.skipped_steps, 'step')} with a loss or gradient that was not finite")
     best = ", ".join(f"{name} {result.best[name]:.4g}" for name in SHOWN if name in result.best)
-    say(f"{result.steps} steps in {result.epochs} epochs{'; best on valid: ' * bool(best)}{best}")
+    say(f"{count(result.steps, 'step')} in {count(result.epochs, 'epoch')}{'; best on valid: ' * bool(best)}{best}")
     say(f"the model is in {result.run}, its figures in {result.run / 'metrics.csv'}")
     if result.stopped == "interrupted":
         say(f"go on with: seqvae train --resume --out {result.run}")
