@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from data_prep.dataset import Dataset, open_dataset
 from torch import Tensor
 
+from data_prep.dataset import Dataset, open_dataset
 from data_prep.tokenizers.base import Tokenizer
 
 

@@ -1,6 +1,6 @@
 """p(x|z): an autoregressive LSTM whose initial state and every input know z.
 
-    (c, h) of every layer = tanh(W z + b);   input of step t = [vector of token t-1; z], zeros for the token before the first
+    (c, h) of every layer = tanh(W z + b);   input of step t = [vector of token t-1; z], zeros before the first token
 
 `forward` runs a whole sequence teacher-forced in one call of `nn.LSTM` (cuDNN's fused kernels on a GPU). `step`
 computes the same one step at a time for sampling: z's share of the first layer's input is the same at every step and
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqvae.config import ModelConfig
-from seqvae.embedding import TokenInput, forget_bias_one
+from seqvae.embedding import TokenInput, initialise
 
 
 @dataclass
@@ -37,7 +37,8 @@ class LSTMDecoder(nn.Module):
         self.initial = nn.Linear(config.latent_size, 2 * self.layers * self.size)
         self.lstm = nn.LSTM(self.input.size + config.latent_size, self.size, self.layers, batch_first=True)
         self.output = nn.Linear(self.size, config.vocabulary_size)
-        forget_bias_one(self.lstm)
+        initialise(self.lstm, self.input.size)
+        nn.init.xavier_uniform_(self.initial.weight)
 
     def forward(self, z: Tensor, tokens: Tensor) -> Tensor:
         """Teacher-forced logits (B, T, V) of tokens (B, T), each predicted from z (B, Z) and the tokens before it."""
@@ -51,23 +52,29 @@ class LSTMDecoder(nn.Module):
     def start(self, z: Tensor) -> DecoderState:
         """The state before the first step, from z (B, Z)."""
         hidden, cell = self._initial(z)
-        weight, bias = self.lstm.weight_ih_l0, self.lstm.bias_ih_l0 + self.lstm.bias_hh_l0
+        weight, _, bias = self._weights(0)
         of_token, of_z = weight.split([self.input.size, z.shape[-1]], dim=1)
         return DecoderState(hidden, cell, F.linear(z, of_z, bias), self.input.table(of_token))
 
     def step(self, state: DecoderState, previous: Tensor | None) -> tuple[Tensor, DecoderState]:
         """One step: the last tokens (B), None before the first -> logits (B, V) and the next state."""
         gates = state.context if previous is None else state.context + state.table[previous]
-        hidden, cell = [], []
+        hidden: list[Tensor] = []
+        cell: list[Tensor] = []
         for layer in range(self.layers):
+            from_below, from_before, bias = self._weights(layer)
             if layer > 0:
-                weight, bias = (getattr(self.lstm, f"{kind}_ih_l{layer}") for kind in ("weight", "bias"))
-                gates = F.linear(hidden[-1], weight, bias + getattr(self.lstm, f"bias_hh_l{layer}"))
-            gates = gates + state.hidden[layer] @ getattr(self.lstm, f"weight_hh_l{layer}").t()
+                gates = F.linear(hidden[-1], from_below, bias)
+            gates = gates + state.hidden[layer] @ from_before.t()
             i, f, g, o = gates.chunk(4, dim=-1)
             cell.append(f.sigmoid() * state.cell[layer] + i.sigmoid() * g.tanh())
             hidden.append(o.sigmoid() * cell[-1].tanh())
         return self.output(hidden[-1]), DecoderState(hidden, cell, state.context, state.table)
+
+    def _weights(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:
+        """W_ih, W_hh and the bias of a layer."""
+        from_below, from_before, bias, more_bias = self.lstm.all_weights[layer]
+        return from_below, from_before, bias + more_bias
 
     def _initial(self, z: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         parts = self.initial(z).tanh().chunk(2 * self.layers, dim=-1)  # c0, h0, c1, h1, ...

@@ -1,10 +1,12 @@
-"""Tokens as vectors: one-hot or embedded, for encoder and decoder alike."""
+"""Tokens as vectors, one-hot or embedded, and the first weights of the LSTMs that read them."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqvae.config import ModelConfig
+
+TOKEN_SPREAD = 0.5  # of what a token adds to a gate before training
 
 
 class TokenInput(nn.Module):
@@ -14,7 +16,7 @@ class TokenInput(nn.Module):
         super().__init__()
         self.size = config.embedding_size or config.vocabulary_size
         if config.embedding_size:
-            self.rows = nn.Parameter(torch.randn(config.vocabulary_size, self.size) / self.size**0.5)
+            self.rows = nn.Parameter(F.normalize(torch.randn(config.vocabulary_size, self.size)))
         else:
             self.register_buffer("rows", torch.eye(config.vocabulary_size), persistent=False)
 
@@ -27,13 +29,22 @@ class TokenInput(nn.Module):
         return self.rows @ weight.t()
 
 
-def forget_bias_one(lstm: nn.LSTM) -> None:
-    """Start with open forget gates (Jozefowicz et al. 2015): gates lie in the order i, f, g, o, and biases come twice."""
-    size = lstm.hidden_size
+def initialise(lstm: nn.LSTM, token_size: int) -> None:
+    """First weights with which a signal passes at once through all layers of an LSTM.
+
+    A one-hot or embedded token meets a weight column at a time, so its columns (the first `token_size` inputs) start
+    with a spread of their own: torch's uniform(-1/sqrt(H), 1/sqrt(H)) leaves tokens all but unheard, and Adam needs a
+    thousand steps to raise them. Recurrent weights start orthogonal (Saxe et al. 2014), forget gates open (Jozefowicz
+    et al. 2015); gates lie in the order i, f, g, o, and biases come twice, of which the second stays 0.
+    """
     with torch.no_grad():
-        for name, bias in lstm.named_parameters():
-            if name.startswith("bias_ih"):
-                bias.zero_()
-                bias[size : 2 * size] = 1.0
-            elif name.startswith("bias_hh"):
-                bias.zero_()
+        for name, parameter in lstm.named_parameters():
+            gates = parameter.chunk(4)
+            if name.startswith("weight"):
+                for gate in gates:
+                    nn.init.orthogonal_(gate) if "_hh_" in name else nn.init.xavier_uniform_(gate)
+                if "_ih_l0" in name:
+                    nn.init.normal_(parameter[:, :token_size], std=TOKEN_SPREAD)
+            else:
+                parameter.zero_()
+                gates[1].fill_(1.0 if "_ih_" in name else 0.0)

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from seqvae.config import ModelConfig
-from seqvae.embedding import TokenInput, forget_bias_one
+from seqvae.embedding import TokenInput, initialise
 
 SMALLEST_SCALE = 1e-6  # keeps the rate finite when a head saturates
-FIRST_SCALE = 0.1  # of an untrained posterior: the decoder meets latents that say something before it learns to ignore them
+FIRST_MEAN = 0.1  # spread of the weights of the mean, which then spreads over about 1
+FIRST_SCALE = 0.1  # of an untrained posterior: z says something before the decoder has learned to ignore it
 
 
 class LSTMEncoder(nn.Module):
@@ -33,7 +34,8 @@ class LSTMEncoder(nn.Module):
         )
         self.mean = nn.Linear(2 * config.encoder_size, config.latent_size)
         self.scale = nn.Linear(2 * config.encoder_size, config.latent_size)
-        forget_bias_one(self.lstm)
+        initialise(self.lstm, self.input.size)
+        nn.init.normal_(self.mean.weight, std=FIRST_MEAN)
         nn.init.constant_(self.scale.bias, math.log(math.expm1(FIRST_SCALE)))
 
     def forward(self, tokens: Tensor) -> Normal:

@@ -31,18 +31,18 @@ class Latents:
 
     def save(self, path: Path | str) -> None:
         """Write arrays mean, scale (N, Z), source, bar, tempo (N) and model to a .npz file."""
-        arrays = {
-            "mean": self.mean,
-            "scale": self.scale,
-            "source": np.array(self.source, dtype=np.str_),
-            "bar": np.array(self.bar, dtype=np.int64),
-            "tempo": np.array(self.tempo, dtype=np.float64),
-            "model": np.array(self.model),
-        }
 
         def write(to: Path) -> None:
             with open(to, "wb") as file:  # given a name, numpy would add a suffix
-                np.savez_compressed(file, **arrays)
+                np.savez_compressed(
+                    file,
+                    mean=self.mean,
+                    scale=self.scale,
+                    source=np.array(self.source, dtype=np.str_),
+                    bar=np.array(self.bar, dtype=np.int64),
+                    tempo=np.array(self.tempo, dtype=np.float64),
+                    model=np.array(self.model),
+                )
 
         write_atomically(Path(path), write)
 

@@ -43,4 +43,5 @@ def arithmetic(plus: Sequence[np.ndarray], minus: Sequence[np.ndarray] = ()) -> 
     """Sum of `plus` less the sum of `minus`: (Z). Raises ValueError when both are empty."""
     if not len(plus) and not len(minus):
         raise ValueError("arithmetic needs at least one latent")
-    return np.sum([*plus, *(-z for z in minus)], axis=0, dtype=np.float64).astype(np.float32)
+    rows = np.stack([*plus, *(-z for z in minus)])
+    return rows.sum(axis=0, dtype=np.float64).astype(rows.dtype)

@@ -4,7 +4,7 @@ KL annealing raises the weight of the rate from 0 to beta, so that the decoder l
 
     linear       beta * min(1, s/n)                                   Bowman et al. 2016, arXiv:1511.06349
     sigmoid      beta * sigma(10 (s/n - 1/2)), scaled to go from 0 to beta    (the same)
-    cyclical     4 cycles of n/4 steps; in each, linear over its first half, then flat      Fu et al. 2019, arXiv:1903.10145
+    cyclical     4 cycles of n/4 steps; in each, linear over its first half, then flat  Fu et al. 2019, arXiv:1903.10145
     exponential  beta * (1 - r^s), r = 1 - 1/n                        MusicVAE, Roberts et al. 2018, arXiv:1803.05428
 
 Scheduled sampling feeds the decoder its own output with a probability that rises (Bengio et al. 2015,
@@ -37,8 +37,8 @@ def annealed_beta(kind: str, step: int, *, beta: float, steps: int) -> float:
 def sampling_probability(kind: str, step: int, *, rate: float, steps: int) -> float:
     """Probability that a decoder input is the model's own output instead of the truth, in [0, rate].
 
-    constant: rate; exponential: rate * (1 - k^step), k = 1 - 1/steps; inverse-sigmoid: rate * (1 - k / (k + exp(step/k)))
-    with k = steps. Raises ValueError for an unknown kind.
+    constant: rate; exponential: rate * (1 - k^step), k = 1 - 1/steps; inverse-sigmoid:
+    rate * (1 - k / (k + exp(step/k))), k = steps. Raises ValueError for an unknown kind.
     """
     if kind == "none":
         return 0.0

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from data_prep.examples import Example, examples
 
+from data_prep.examples import Example, examples
 from data_prep.meters import parse_meter
 from data_prep.score import Score
 from data_prep.tokenizers.base import Tokenizer, create
@@ -145,7 +145,8 @@ class TrainedModel:
         Raises:
             ModelError: z has another latent size than the model.
         """
-        z = torch.atleast_2d(torch.as_tensor(z, dtype=torch.float32))
+        z = torch.as_tensor(z, dtype=torch.float32)
+        z = z.unsqueeze(0) if z.ndim == 1 else z
         if z.ndim != 2 or z.shape[1] != self.config.model.latent_size:
             given, size = "x".join(map(str, z.shape)), self.config.model.latent_size
             raise ModelError(f"latents of shape {given} do not fit model '{self.name}', whose latent size is {size}")
@@ -192,7 +193,7 @@ class TrainedModel:
             raise OptionError(f"--steps {steps}: must be at least 2, the two ends")
         ends = self.encode([a, b], bar)
         z = latents.interpolate(ends.mean[0], ends.mean[1], steps)
-        tempos = [float(tempo) for tempo in np.linspace(*ends.tempo, steps)]
+        tempos = [float(tempo) for tempo in np.linspace(ends.tempo[0], ends.tempo[1], steps)]
         return self.decode(z, temperature, seed=seed, tempo=tempos, shared_noise=True)
 
     def reconstruct(
@@ -219,7 +220,7 @@ class TrainedModel:
         if not plus:
             raise OptionError("--plus: give at least one file to start from")
         found = self.encode([*plus, *minus], bar)
-        z = latents.arithmetic(found.mean[: len(plus)], found.mean[len(plus) :])
+        z = latents.arithmetic(list(found.mean[: len(plus)]), list(found.mean[len(plus) :]))
         return self.decode(z, temperature, seed=seed, tempo=found.tempo[0])[0]
 
     def evaluate(self, dataset: Path | str, split: str = "test", samples: int = 16, seed: int = 0) -> dict[str, float]:
@@ -230,9 +231,8 @@ class TrainedModel:
         """
         data = SequenceData(Path(dataset))
         if data.tokenizer.to_json() != self.tokenizer.to_json():
-            raise ModelError(
-                f"{dataset} was prepared for {data.tokenizer.to_json()}, model '{self.name}' is for {self.tokenizer.to_json()}"
-            )
+            theirs, ours = data.tokenizer.to_json(), self.tokenizer.to_json()
+            raise ModelError(f"{dataset} was prepared for {theirs}, model '{self.name}' is for {ours}")
         batches = list(data.batches(split, BATCH))
         if not batches:
             raise ModelError(f"{dataset}: the {split} split is empty; choose another --split")

@@ -1,9 +1,9 @@
 """Training: one loop that reads from top to bottom.
 
 A run lives in a folder: config.toml, model.safetensors (best on valid), last.pt (everything needed to go on),
-metrics.csv (a row an epoch), TensorBoard events where tensorboard is installed, and what `on_epoch` adds. All noise of a
-step is a function of (seed, step), so that a run that was interrupted and resumed ends with the very weights of one
-that was not (on a CPU).
+metrics.csv (a row an epoch), TensorBoard events where tensorboard is installed, and what `on_epoch` adds. All noise
+of a step is a function of (seed, step), so that a run that was interrupted and resumed ends with the very weights
+of one that was not (on a CPU).
 """
 
 import dataclasses

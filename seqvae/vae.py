@@ -1,4 +1,4 @@
-"""The sequence VAE: an encoder q(z|x), a decoder p(x|z), a standard normal prior p(z), and the bound that joins them."""
+"""The sequence VAE: encoder q(z|x), decoder p(x|z), standard normal prior p(z), and the bound that joins them."""
 
 from dataclasses import dataclass
 

@@ -1,5 +1,6 @@
 """Curves over the training steps, at their ends, in between, and against the papers' formulas."""
 
+import itertools
 import math
 
 import pytest
@@ -13,7 +14,7 @@ def test_annealing_rises_from_zero_to_beta(kind: str) -> None:
     curve = [annealed_beta(kind, step, beta=0.7, steps=100) for step in range(0, 2001, 10)]
     assert curve[0] == 0.0
     assert curve[-1] == pytest.approx(0.7, rel=1e-6)
-    assert all(a <= b for a, b in zip(curve, curve[1:], strict=False))
+    assert all(a <= b for a, b in itertools.pairwise(curve))
 
 
 def test_annealing_by_formula() -> None:
