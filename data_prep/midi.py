@@ -52,7 +52,8 @@ def _parse(data: bytes, path: Path) -> Any:
     try:
         return symusic.Score.from_midi(data)
     except Exception as error:  # whatever the parser in C++ throws: the file is at fault
-        reason = str(error).removeprefix("MiniMidi: ").split("!")[0]
+        said = str(error).removeprefix("MiniMidi: ").removesuffix(": iostream error").split("!")[0]
+        reason = "it is cut off, or says wrong lengths" if "EOF" in said or "chunk length" in said else said
         raise InputError(f"{path}: a damaged MIDI file ({reason})") from error
 
 
@@ -72,7 +73,7 @@ def _check_header(data: bytes, path: Path) -> None:
 def _piece(score: Any, name: str) -> Piece:
     """A symusic score as a piece."""
     meters = tuple((meter.time, meter.numerator, meter.denominator) for meter in score.time_signatures)
-    tempos = tuple((tempo.time, tempo.qpm) for tempo in score.tempos)
+    tempos = tuple((tempo.time, tempo.qpm) for tempo in score.tempos if tempo.mspq > 0)  # damaged files have 0
     return Piece(name, score.ticks_per_quarter, tuple(map(_track, score.tracks)), meters, tempos)
 
 

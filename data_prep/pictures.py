@@ -29,26 +29,40 @@ class Note(Protocol):
     """As score.Note has it."""
 
     @property
-    def pitch(self) -> int: ...
+    def pitch(self) -> int:
+        """MIDI pitch."""
+
     @property
-    def onset(self) -> int: ...
+    def onset(self) -> int:
+        """The step it begins on."""
+
     @property
-    def end(self) -> int: ...
+    def end(self) -> int:
+        """The step it is over on."""
 
 
 class Roll(Protocol):
     """What can be drawn: score.Score, which itself calls this module and cannot be imported here."""
 
     @property
-    def notes(self) -> Sequence[Note]: ...
+    def notes(self) -> Sequence[Note]:
+        """The notes, in any order."""
+
     @property
-    def steps(self) -> int: ...
+    def steps(self) -> int:
+        """Its length."""
+
     @property
-    def steps_per_quarter(self) -> int: ...
+    def steps_per_quarter(self) -> int:
+        """The grid."""
+
     @property
-    def meter(self) -> Meter: ...
+    def meter(self) -> Meter:
+        """The meter."""
+
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The title."""
 
 
 def piano_roll(score: Roll, ax: "Axes | None" = None) -> "Axes":

@@ -50,6 +50,10 @@ def test_a_note_off_ends_every_note_of_its_pitch(tmp_path: Path) -> None:
     assert sorted(track.notes.tolist()) == [[0, 30, 60, 80], [10, 30, 60, 90], [10, 69, 72, 70]]
 
 
+def test_a_quarter_without_length_is_no_tempo(tmp_path: Path) -> None:
+    assert read(file_of(bytes([0, 0xFF, 0x51, 3, 0, 0, 0]) + TEMPO), tmp_path).tempos == ((0, 100.0),)
+
+
 def test_tracks_are_told_apart_by_channel(tmp_path: Path) -> None:
     both = events((0, ON, 60, 80), (0, ON + 1, 40, 80), (10, OFF, 60, 0), (10, OFF + 1, 40, 0))
     assert [len(track.notes) for track in read(file_of(both, form=0), tmp_path).tracks] == [1, 1]
