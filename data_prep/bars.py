@@ -13,8 +13,9 @@ scribe forgets a rest. Lengths are in ticks; N is what the meter asks of a bar, 
                  at the beginning of its bar, rests after it
     L > N        takes as many bars as it needs, rests after it
 
-A second ending starts a bar of its own. Repeats are played as written, once. If less than half of the bars have the
-length that the meter asks for, the bar lines tell nothing and the notes follow each other as they are written.
+A second ending starts a bar of its own. Repeats are played as written, once. If less than half of the bars between
+the first and the last have the length that the meter asks for, the bar lines tell nothing, and the notes follow each
+other as they are written.
 """
 
 from collections.abc import Iterable, Sequence
@@ -105,7 +106,7 @@ def place(bars: Sequence[Bar]) -> list[tuple[int, int]]:
             start = line + full - after.length
             placed += [(line, line), (start, start)]
         else:
-            pickup = short and (i == 0 or bar.section)
+            pickup = short and ((i == 0 and after is not None) or bar.section)
             placed.append((line, line + full - bar.length if pickup else line))
         line += -(-bar.length // full) * full
     return placed
@@ -123,12 +124,14 @@ def _share(bar: Bar, after: Bar, full: int) -> bool:
 
 
 def _lines_tell(bars: Sequence[Bar]) -> bool:
+    """Whether most bars have the length they should; the first and the last may be short for good reasons."""
     fits = counted = 0
     full = bar_ticks(None)
-    for bar in bars:
+    for i, bar in enumerate(bars):
         full = bar_ticks(bar.meter) if bar.meter else full
-        fits += bar.length == full
-        counted += bar.length > 0
+        inner = 0 < i < len(bars) - 1 and bar.length > 0
+        counted += inner
+        fits += inner and bar.length == full
     return 2 * fits >= counted
 
 

@@ -1,0 +1,302 @@
+"""Written music: bars on the grid, ABC, MusicXML, kern, and the tunebooks of music21's corpus."""
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_prep import midi, notation
+from data_prep.bars import TICKS, Bar, Voice, WrittenNote, place, to_piece
+from data_prep.errors import InputError
+from data_prep.piece import Piece
+from data_prep.reading import read_all, read_pieces
+from data_prep.windows import MelodyOptions, windows
+
+FULL = 4 * TICKS
+
+
+def bars(*quarters: float, sections: Sequence[int] = (), endings: Sequence[int] = ()) -> list[Bar]:
+    return [
+        Bar(round(q * TICKS), [WrittenNote(0, round(q * TICKS), 60)], section=i in sections, ending=i in endings)
+        for i, q in enumerate(quarters)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("written", "starts"),
+    [
+        (bars(4, 4, 4), [0, 4, 8]),
+        (bars(1, 4, 4, 3), [3, 4, 8, 12]),  # a pickup, and an end that lacks what the pickup brings
+        (bars(1, 4, 3, 1, 4, 4), [3, 4, 8, 11, 12, 16]),  # a bar that a repeat divides
+        (bars(1, 4, 3, 0.5, 4, 4, sections=[3]), [3, 4, 8, 11.5, 12, 16]),  # a rest is missing at the repeat
+        (bars(4, 4, 3, 0.5, 4, 4), [0, 4, 8, 12, 16, 20]),  # no repeat: two bars, each short at its end
+        (bars(4, 4, 1, 4, 4, sections=[2]), [0, 4, 11, 12, 16]),  # a pickup after a full bar
+        (bars(4, 4, 3, 2, 4, 4, sections=[3]), [0, 4, 8, 14, 16, 20]),  # too long for one bar
+        (bars(4, 4, 4, 2, 2, 4, 4, endings=[4]), [0, 4, 8, 12, 16, 20, 24]),  # first and second ending
+        (bars(4, 6, 4, 4), [0, 4, 12, 16]),  # a cadenza
+        (bars(3, 3, 3, 4), [0, 3, 6, 9]),  # bar lines that tell nothing
+        (bars(2), [0]),
+    ],
+)
+def test_bars_are_laid_on_the_grid(written: list[Bar], starts: list[float]) -> None:
+    assert [start / TICKS for _, start in place(written)] == starts
+
+
+def test_a_new_meter_counts_from_its_bar_line() -> None:
+    written = bars(4, 4, 0.5, 3, 3)
+    written[0].meter, written[2].meter = (4, 4), (6, 8)
+    written[2].section = True
+    piece = to_piece("tune", [Voice(written)])
+    assert piece.meters == ((0, 4, 4), (8 * 480, 6, 8))
+    assert piece.tracks[0].notes[:, 0].tolist() == [0, 4 * 480, int(10.5 * 480), 11 * 480, 14 * 480]
+
+
+def test_a_tie_over_a_rest_that_was_put_in_holds() -> None:
+    written = bars(4, 3, 4, 4)
+    written[1].notes = [WrittenNote(0, 3 * TICKS, 60, tied=True)]
+    notes = to_piece("tune", [Voice(written)]).tracks[0].notes
+    assert (notes[:, :2] // 480).tolist() == [[0, 4], [4, 12], [12, 16]]
+
+
+def abc(text: str, path: Path) -> list[Piece]:
+    path.write_text(text)
+    return notation.read(path)
+
+
+def tune(tmp_path: Path, music: str, meter: str = "4/4", key: str = "C") -> Piece:
+    return abc(f"X:1\nT:A tune\nM:{meter}\nL:1/8\nK:{key}\n{music}\n", tmp_path / "tune.abc")[0]
+
+
+def heads(piece: Piece, track: int = 0) -> list[tuple[float, float, int]]:
+    """Start and length in quarters, and pitch."""
+    ticks = piece.ticks_per_quarter
+    return [((s / ticks), (e - s) / ticks, p) for s, e, p, _ in piece.tracks[track].notes.tolist()]
+
+
+def test_abc_notes_keys_and_lengths(tmp_path: Path) -> None:
+    piece = tune(tmp_path, "G,2 c' ^F/ =f/2 _B3/2 z/ A>B|", key="D")
+    assert heads(piece) == [
+        (0, 1, 55),
+        (1, 0.5, 85),
+        (1.5, 0.25, 66),
+        (1.75, 0.25, 77),
+        (2, 0.75, 70),
+        (3, 0.75, 69),
+        (3.75, 0.25, 71),
+    ]
+    assert (piece.name, piece.tracks[0].name, piece.meters, piece.tempos) == ("A tune", "A tune", ((0, 4, 4),), ())
+
+
+def test_abc_triplets_are_exact(tmp_path: Path) -> None:
+    piece = tune(tmp_path, "(3CDE (5F/G/A/B/c/ G4|")
+    starts = (piece.tracks[0].notes[:, 0] * 30 / piece.ticks_per_quarter).tolist()
+    assert starts[:4] == [0, 10, 20, 30]
+    assert starts[-1] == 45  # five in the time of two
+    assert piece.ticks_per_quarter % 30 == 0
+
+
+def test_abc_ties_graces_chords_and_asides(tmp_path: Path) -> None:
+    piece = tune(tmp_path, '"Am"{gag}A2-A2 !trill!+fermata+[CEG]4-|[CEG]2 x2 ~c2 .d2|')
+    assert heads(piece) == [(0, 2, 69), *[(2, 3, pitch) for pitch in (60, 64, 67)], (6, 1, 72), (7, 1, 74)]
+
+
+def test_abc_pickups_and_divided_bars(tmp_path: Path) -> None:
+    piece = tune(tmp_path, "AB|cdef gabc|c4 B2:|AB|cdef gabc|c8|]")
+    assert [start for start, *_ in heads(piece)][:3] == [3, 3.5, 4]
+    assert [start for start, _, pitch in heads(piece) if pitch == 69] == [3, 11]
+
+
+def test_abc_inline_fields_and_voices(tmp_path: Path) -> None:
+    two = "V:1\nV:2\nM:3/4\n[V:1]C2D2E2|[V:2]c2d2e2|\n[V:1][M:2/4]F4|[V:2]f4|\n"
+    piece = abc(f"X:1\nT:Duet\nL:1/8\nK:C\n{two}", tmp_path / "duet.abc")[0]
+    assert [heads(piece, voice) for voice in (0, 1)] == [
+        [(0, 1, low), (1, 1, low + 2), (2, 1, low + 4), (3, 2, low + 5)] for low in (60, 72)
+    ]
+    assert piece.meters == ((0, 3, 4), (3 * piece.ticks_per_quarter, 2, 4))
+
+
+def test_abc_tempo(tmp_path: Path) -> None:
+    piece = abc("X:1\nT:t\nM:4/4\nL:1/8\nQ:1/2=60\nK:C\nCDEF GABc|\nQ:Slowly\nc8|\n", tmp_path / "a.abc")[0]
+    assert piece.tempos == ((0, 120.0),)
+
+
+BOOK = """A heading, which is no tune.
+M:3/4
+
+X:1
+T:First
+L:1/4
+K:C
+CDE|FGA|
+
+Prose between the tunes.
+
+X:2
+T:Broken
+K:C
+C1/D0/0 |(9999:x
+X:3
+T:Silent
+K:C
+z2|
+X:3
+T:Second
+M:2/4
+L:1/4
+K:G
+FG|A:|
+
+|:BA|
+"""
+
+
+def test_a_book_gives_its_good_tunes_and_tells_the_others(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "book.abc"
+    path.write_bytes(BOOK.replace("First", "Première").replace("\n", "\r\n").encode("latin-1"))
+    pieces, skipped = read_all(path)
+    assert [(piece.name, piece.meters[0][1:]) for piece in pieces] == [("Première", (3, 4)), ("Second", (2, 4))]
+    assert [len(piece.tracks[0].notes) for piece in pieces] == [6, 5]
+    assert [title for title, _ in skipped] == ["Broken", "Silent"]
+    assert skipped[1][1] == "no notes"
+    assert capfd.readouterr() == ("", "")
+
+
+MUSICXML = """<?xml version="1.0"?>
+<score-partwise version="3.1"><movement-title>Étude</movement-title>
+<part-list><score-part id="P1"><part-name>Piano</part-name></score-part></part-list>
+<part id="P1"><measure number="0" implicit="yes">
+<attributes><divisions>2</divisions><time><beats>4</beats><beat-type>4</beat-type></time></attributes>
+<direction><sound tempo="90"/></direction>
+<note><pitch><step>G</step><octave>4</octave></pitch><duration>2</duration></note></measure>
+<measure number="1">
+<note><grace/><pitch><step>B</step><octave>4</octave></pitch></note>
+<note><pitch><step>C</step><octave>5</octave></pitch><duration>4</duration></note>
+<note><chord/><pitch><step>E</step><octave>5</octave></pitch><duration>4</duration></note>
+<note><rest/><duration>2</duration></note>
+<note><pitch><step>D</step><octave>5</octave></pitch><duration>2</duration><tie type="start"/></note></measure>
+<measure number="2">
+<note><pitch><step>D</step><octave>5</octave></pitch><duration>6</duration><tie type="stop"/></note>
+<barline location="right"><bar-style>light-heavy</bar-style></barline></measure></part></score-partwise>
+"""
+WANTED = [(3, 1, 67), (4, 2, 72), (4, 2, 76), (7, 4, 74)]
+
+
+def write_mxl(path: Path, files: dict[str, str]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return path
+
+
+def test_musicxml_plain_and_compressed(tmp_path: Path) -> None:
+    container = '<container><rootfiles><rootfile full-path="score.xml"/></rootfiles></container>'
+    for name in ("a.musicxml", "b.xml"):
+        (tmp_path / name).write_text(MUSICXML, encoding="utf-8")
+    files = {"META-INF/container.xml": container, "other.xml": "<x/>", "score.xml": MUSICXML}
+    write_mxl(tmp_path / "c.mxl", files)
+    write_mxl(tmp_path / "d.mxl", {"score.xml": MUSICXML})
+    for path in sorted(tmp_path.iterdir()):
+        (piece,) = read_pieces(path)
+        assert heads(piece) == WANTED, path.name
+        assert (piece.name, piece.meters, piece.tracks[0].name) == ("Étude", ((0, 4, 4),), "Piano")
+        assert [tempo for _, tempo in piece.tempos] == [90.0]
+
+
+def test_kern(tmp_path: Path) -> None:
+    path = tmp_path / "tune.krn"
+    path.write_text("**kern\n*M4/4\n=0\n4g\n=1\n2cc 2ee\n4r\n[4dd\n=2\n4dd]\n2.cc\n==\n*-\n")
+    (piece,) = read_pieces(path)
+    assert heads(piece) == [(3, 1, 67), (4, 2, 72), (4, 2, 76), (7, 2, 74), (9, 3, 72)]
+    assert piece.name == "tune"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("empty.abc", b""),
+        ("prose.abc", b"Dear Sir,\nno tune is in this letter.\n"),
+        ("bytes.abc", b"X:1\nK:C\n" + bytes(range(256))),
+        ("page.xml", b"<html><body>Not found</body></html>"),
+        ("text.musicxml", b"hello"),
+        ("cut.xml", MUSICXML[:900].encode()),
+        ("laughs.xml", b'<!DOCTYPE a [<!ENTITY b "b"><!ENTITY c "&b;&b;">]><a>&c;</a>'),
+        ("text.mxl", b"hello"),
+        ("text.krn", b"hello\nworld\n"),
+        ("spines.krn", b"**kern\n4c\t4d\n*-\n"),
+    ],
+)
+def test_what_cannot_be_read_is_told_in_one_line(
+    tmp_path: Path, name: str, content: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=name) as caught:
+        read_pieces(path)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < len(str(path)) + 200
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("data_prep.streams.MAX_BYTES", 1000)
+    with pytest.raises(InputError, match="larger than"):
+        read_pieces(write_mxl(tmp_path / "bomb.mxl", {"score.xml": "0" * 1001}))
+    (tmp_path / "large.xml").write_text(MUSICXML)
+    with pytest.raises(InputError, match="too large"):
+        read_pieces(tmp_path / "large.xml")
+    with pytest.raises(InputError, match="no score"):
+        read_pieces(write_mxl(tmp_path / "none.mxl", {"readme": "nothing"}))
+
+
+@pytest.mark.parametrize(("name", "message"), [("none.mid", "does not exist"), ("a.txt", "no kind"), ("x", "a folder")])
+def test_paths_that_cannot_serve(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "a.txt").write_text("")
+    (tmp_path / "x").mkdir()
+    with pytest.raises(InputError, match=message):
+        read_pieces(tmp_path / name)
+
+
+def test_the_corpus_is_listed_with_terms() -> None:
+    books = notation.corpus_books()
+    assert {"oneills1850", "ryansMammoth", "airdsAirs", "miscFolk"} <= set(books)
+    assert all(book.description and book.licence and book.paths for book in books.values())
+    assert "non-commercial" in books["essenFolksong"].licence
+    with pytest.raises(InputError, match="oneills1850, ryansMammoth"):
+        next(notation.corpus_tunes("bach"))
+
+
+def test_a_book_is_written_as_midi(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    report = notation.write_corpus(["miscFolk"], tmp_path, progress=True)
+    files = sorted((tmp_path / "miscFolk").iterdir())
+    assert report.written == {"miscFolk": len(files)}
+    assert len(files) + len(report.skipped) == 185
+    assert "chester.mid" in {path.name for path in files}
+    pieces = list(notation.corpus_tunes("miscFolk"))
+    for piece in pieces[:20]:
+        written = midi.read(tmp_path / "miscFolk" / f"{notation.slugify(piece.name)}.mid")
+        np.testing.assert_array_equal(written.tracks[0].notes, piece.tracks[0].notes)
+        assert written.meters == piece.meters
+        assert written.tempos
+    with pytest.raises(InputError, match="--force"):
+        notation.write_corpus(["miscFolk"], tmp_path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_slugs_are_file_names_everywhere() -> None:
+    assert notation.slugify("O'Neill's Rêverie, No. 2 -- Reel!") == "oneills-reverie-no-2-reel"
+    assert notation.slugify("CON/../..") == "con"
+    assert notation.slugify("茉莉花") == "untitled"
+
+
+def test_samples_are_those_of_the_books() -> None:
+    samples = sorted((Path(__file__).parents[1] / "samples" / "melodies").glob("*.mid"))
+    assert 40 <= len(samples) <= 60
+    readme = (samples[0].parents[1] / "README.md").read_text(encoding="utf-8")
+    for path in samples:
+        piece = midi.read(path)
+        assert f"`{path.name}`" in readme
+        assert piece.tempos == ((0, 120.0),)
+        assert len(windows(piece, MelodyOptions())) >= 8
+        assert 40 < piece.tracks[0].notes[:, 2].min() <= piece.tracks[0].notes[:, 2].max() < 96
