@@ -19,11 +19,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
-from data_prep import loading, splits
+from data_prep import loading
+from data_prep.assembling import gather, place, write_splits
 from data_prep.errors import InputError
 from data_prep.files import Source, atomic, named_sources, remove
 from data_prep.loading import Loaded
@@ -33,7 +34,6 @@ from data_prep.windows import MelodyOptions
 
 FORMAT = "seqvae-dataset"
 VERSION = 1
-_BLOCK = 1 << 16  # windows copied at a time
 _MOST_TOLD = 3  # reasons in a message
 
 
@@ -132,8 +132,8 @@ def prepare(
         sources: files and folders.
         out: the folder to make; it appears complete or not at all.
         options: what a window is.
-        workers: processes that read; one for each core by default. A script that is not in one process guards its
-            own start with `if __name__ == "__main__"`, as everything that starts processes asks for.
+        workers: processes that read, one for each core by default; few files are read in this process. Scripts
+            guard their start with `if __name__ == "__main__"`, as always where processes are started.
         force: replace an existing dataset, never any other folder.
         progress: show a bar on stderr, if that is a terminal.
         split: shares of train, valid and test.
@@ -146,16 +146,17 @@ def prepare(
     if min(split) < 0 or split[0] <= 0 or abs(sum(split) - 1) > 1e-6:
         raise InputError(f"shares {split} of train, valid and test: they must sum to 1, and train must have one")
     files = named_sources(sources)
+    state = _fingerprint(files, options)  # before reading: what changes meanwhile is read anew the next time
     tokenizer = create({"name": "melody", "bars": options.bars, "meter": list(options.meter)})
     with atomic(out) as temporary:
         temporary.mkdir()
-        found = _gather(_told(files, options, workers, progress), temporary / "windows", tokenizer.length)
+        found = gather(_told(files, options, workers, progress), temporary / "windows", tokenizer.length)
         if not found.names:
             raise InputError(f"nothing in {_names(sources)} can be used: {_reasons(found.skipped)}")
-        placed, counts = _place(found, tokenizer, split)
-        counts = _write_splits(temporary, found, placed) | counts | {"files": len(files)}
+        placed, counts = place(found, tokenizer, split)
+        counts = write_splits(temporary, found, placed) | counts | {"files": len(files)}
         info = _info(tokenizer, options, counts, found.skipped)
-        info |= {"split_by": placed.by, "fingerprint": _fingerprint(files, options)}
+        info |= {"split_by": placed.by, "fingerprint": state}
         (temporary / "dataset.json").write_text(json.dumps(info, indent=1), encoding="utf-8")
         remove(found.path)
         retired = _retire(out)
@@ -180,22 +181,6 @@ def _retire(out: Path) -> Path:
     return retired
 
 
-@dataclass(frozen=True)
-class _Found:
-    """All windows there are: ids in a file of rows of T bytes, and what is known of each row."""
-
-    path: Path
-    length: int  # T
-    names: list[str]  # of the tunes
-    tune: np.ndarray  # (N,) the tune of each row
-    bar: np.ndarray  # (N,)
-    skipped: list[tuple[str, str]]
-
-    def ids(self) -> np.ndarray:
-        """(N, T), memory-mapped."""
-        return np.memmap(self.path, np.uint8, "r", shape=(len(self.tune), self.length))
-
-
 def _told(files: list[Source], options: MelodyOptions, workers: int | None, progress: bool) -> Iterator[Loaded]:
     from tqdm import tqdm
 
@@ -206,88 +191,6 @@ def _told(files: list[Source], options: MelodyOptions, workers: int | None, prog
         unit=" files",
         disable=None if progress else True,  # None: not where stderr is no terminal
     )
-
-
-def _gather(results: Iterator[Loaded], path: Path, length: int) -> _Found:
-    names: list[str] = []
-    skipped: list[tuple[str, str]] = []
-    counts: list[int] = []
-    bars = [np.empty(0, np.int32)]
-    with path.open("wb") as file:
-        for loaded in results:
-            skipped += loaded.skipped
-            for tune in loaded.tunes:
-                _append(file, tune.ids)
-                names.append(tune.name)
-                counts.append(len(tune.ids))
-                bars.append(tune.bars)
-    return _Found(path, length, names, np.repeat(np.arange(len(names)), counts), np.concatenate(bars), skipped)
-
-
-def _append(file: BinaryIO, ids: np.ndarray) -> None:
-    file.write(np.ascontiguousarray(ids, np.uint8).tobytes())
-
-
-@dataclass(frozen=True)
-class _Placed:
-    """The split of each window (N,), and the window that stays for it: itself, or one that equals it."""
-
-    split: np.ndarray
-    keeper: np.ndarray
-    by: str  # "tune" or "time"
-
-    def rows(self, split: int) -> np.ndarray:
-        """The windows that stay in a split."""
-        return np.flatnonzero((self.split == split) & (self.keeper == np.arange(len(self.keeper))))
-
-
-def _place(found: _Found, tokenizer: Tokenizer, shares: tuple[float, float, float]) -> tuple[_Placed, dict[str, int]]:
-    """Split the windows; also the numbers of tunes and of clusters, and the size of the largest."""
-    exact, shape = splits.window_hashes(found.ids(), tokenizer.note_on, tokenizer.pitch_ids)
-    cluster = splits.clusters(found.tune, shape, len(found.names))
-    split = splits.assign(found.names, cluster, shares)[found.tune]
-    placed = _Placed(split, splits.keepers(split, exact), "tune")
-    if any(share > 0 and not len(placed.rows(s)) for s, share in enumerate(shares)):
-        split = splits.in_time(found.tune, shares)
-        placed = _Placed(split, splits.keepers(split, exact), "time")
-    sizes = np.bincount(cluster)
-    return placed, {
-        "tunes": len(cluster),
-        "clusters": int(np.count_nonzero(sizes)),
-        "largest_cluster": int(sizes.max()),
-    }
-
-
-def _write_splits(folder: Path, found: _Found, placed: _Placed) -> dict[str, int]:
-    """Write the arrays and the index; how many windows each split has, and how many were equal to one of these.
-
-    The index tells all places that a window comes from; the first is the one that put it into its split.
-    """
-    ids = found.ids()
-    counts = {}
-    row = np.zeros(len(ids), np.int64)
-    for s, name in enumerate(SPLITS):
-        rows = placed.rows(s)
-        _write_rows(folder / f"{name}.npy", ids, rows)
-        row[rows] = np.arange(len(rows))
-        counts[name] = len(rows)
-    split, row = placed.split[placed.keeper], row[placed.keeper]
-    order = np.lexsort((placed.keeper != np.arange(len(ids)), row, split))
-    with (folder / "index.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        index = csv.writer(file)
-        index.writerow(("split", "row", "source", "bar"))
-        columns = (split[order], row[order], found.tune[order], found.bar[order])
-        for s, r, tune, bar in zip(*(column.tolist() for column in columns), strict=True):
-            index.writerow((SPLITS[s], r, found.names[tune], bar))
-    return counts | {"equal": len(ids) - sum(counts.values())}
-
-
-def _write_rows(path: Path, ids: np.ndarray, rows: np.ndarray) -> None:
-    with path.open("wb") as file:
-        shape = (len(rows), ids.shape[1])
-        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        for start in range(0, len(rows), _BLOCK):
-            _append(file, ids[rows[start : start + _BLOCK]])
 
 
 def _info(
@@ -316,8 +219,9 @@ def fingerprint(sources: Sequence[Path], options: MelodyOptions) -> str:
 def _fingerprint(files: Sequence[Source], options: MelodyOptions) -> str:
     digest = hashlib.sha256(json.dumps([VERSION, _plain(options)]).encode())
     for source in files:
-        stat = source.path.stat()
-        digest.update(f"{source.name}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+        stat = source.path.stat() if source.path.exists() else None  # it may have gone a moment ago
+        state = f"{stat.st_size}\0{stat.st_mtime_ns}" if stat else ""
+        digest.update(f"{source.name}\0{state}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
@@ -348,9 +252,9 @@ def _names(sources: Sequence[Path]) -> str:
 def _reasons(skipped: list[tuple[str, str]]) -> str:
     """The most common reasons with their numbers."""
     common = Counter(reason for _, reason in skipped).most_common()
-    told = [f"{count} x {reason}" if len(skipped) > 1 else reason for reason, count in common[:_MOST_TOLD]]
+    told = [f"{count:,} x {reason}" if len(skipped) > 1 else reason for reason, count in common[:_MOST_TOLD]]
     rest = sum(count for _, count in common[_MOST_TOLD:])
-    return "; ".join(told) + (f"; and {rest} for other reasons" if rest else "")
+    return "; ".join(told) + (f"; and {rest:,} for other reasons" if rest else "")
 
 
 def _summary(info: dict[str, Any]) -> Iterator[str]:
@@ -368,4 +272,4 @@ def _summary(info: dict[str, Any]) -> Iterator[str]:
         yield f"{counts['equal']:,} more equal one of these and were left out"
     if info["skipped"]:
         reasons = _reasons([(entry["source"], entry["reason"]) for entry in info["skipped"]])
-        yield f"skipped: {len(info['skipped']):,}: {reasons}"
+        yield f"skipped {len(info['skipped']):,}: {reasons}"

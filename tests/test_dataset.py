@@ -222,7 +222,7 @@ def test_bad_files_are_skipped_and_told(tmp_path: Path) -> None:
     assert "3/4" in reasons["waltz.mid"]
     assert str(tmp_path) not in " ".join(reasons.values())
     assert "book.abc#1" in places(data)
-    assert "skipped: 4: 1 x " in data.summary()
+    assert "skipped 4: 1 x " in data.summary()
 
 
 def test_nothing_usable_is_an_error_that_counts_the_reasons(tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def test_an_interrupted_run_leaves_nothing(tunes: Path, tmp_path: Path, monkeypa
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(dataset, "_write_splits", interrupt)
+    monkeypatch.setattr(dataset, "write_splits", interrupt)
     for name in ("data", "new"):
         with pytest.raises(KeyboardInterrupt):
             prepare([tunes], tmp_path / name, OPTIONS, force=True)

@@ -1,0 +1,119 @@
+"""Windows of many tunes, gathered on disk, put into splits and written as the arrays and the index of a dataset.
+
+While a dataset is made its windows lie in one file of rows of T bytes; what stays in memory is the tune, the bar and
+two hashes of each.
+"""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from data_prep import splits
+from data_prep.loading import Loaded
+from data_prep.splits import SPLITS
+from data_prep.tokenizers.base import Tokenizer
+
+_BLOCK = 1 << 16  # windows copied at a time
+
+
+@dataclass(frozen=True)
+class Found:
+    """All windows there are: ids in a file of rows of T bytes, and what is known of each row."""
+
+    path: Path
+    length: int  # T
+    names: list[str]  # of the tunes
+    tune: np.ndarray  # (N,) the tune of each row
+    bar: np.ndarray  # (N,)
+    skipped: list[tuple[str, str]]
+
+    def ids(self) -> np.ndarray:
+        """(N, T), memory-mapped."""
+        return np.memmap(self.path, np.uint8, "r", shape=(len(self.tune), self.length))
+
+
+def gather(results: Iterable[Loaded], path: Path, length: int) -> Found:
+    """Write the windows of all tunes to `path`; `length` is T."""
+    names: list[str] = []
+    skipped: list[tuple[str, str]] = []
+    counts: list[int] = []
+    bars = [np.empty(0, np.int32)]
+    with path.open("wb") as file:
+        for loaded in results:
+            skipped += loaded.skipped
+            for tune in loaded.tunes:
+                _append(file, tune.ids)
+                names.append(tune.name)
+                counts.append(len(tune.ids))
+                bars.append(tune.bars)
+    return Found(path, length, names, np.repeat(np.arange(len(names)), counts), np.concatenate(bars), skipped)
+
+
+def _append(file: BinaryIO, ids: np.ndarray) -> None:
+    file.write(np.ascontiguousarray(ids, np.uint8).tobytes())
+
+
+@dataclass(frozen=True)
+class Placed:
+    """The split of each window (N,), and the window that stays for it: itself, or one that equals it."""
+
+    split: np.ndarray
+    keeper: np.ndarray
+    by: str  # "tune" or "time"
+
+    def rows(self, split: int) -> np.ndarray:
+        """The windows that stay in a split."""
+        return np.flatnonzero((self.split == split) & (self.keeper == np.arange(len(self.keeper))))
+
+
+def place(found: Found, tokenizer: Tokenizer, shares: tuple[float, float, float]) -> tuple[Placed, dict[str, int]]:
+    """Split the windows; also the numbers of tunes and of clusters, and the size of the largest."""
+    exact, shape = splits.window_hashes(found.ids(), tokenizer.note_on, tokenizer.pitch_ids)
+    cluster = splits.clusters(found.tune, shape, len(found.names))
+    split = splits.assign(found.names, cluster, shares)[found.tune]
+    placed = Placed(split, splits.keepers(split, exact), "tune")
+    if any(share > 0 and not len(placed.rows(s)) for s, share in enumerate(shares)):
+        split = splits.in_time(found.tune, shares)
+        placed = Placed(split, splits.keepers(split, exact), "time")
+    sizes = np.bincount(cluster)
+    return placed, {
+        "tunes": len(cluster),
+        "clusters": int(np.count_nonzero(sizes)),
+        "largest_cluster": int(sizes.max()),
+    }
+
+
+def write_splits(folder: Path, found: Found, placed: Placed) -> dict[str, int]:
+    """Write the arrays and the index; how many windows each split has, and how many were equal to one of these.
+
+    The index tells all places that a window comes from; the first is the one that put it into its split.
+    """
+    ids = found.ids()
+    counts = {}
+    row = np.zeros(len(ids), np.int64)
+    for s, name in enumerate(SPLITS):
+        rows = placed.rows(s)
+        _write_rows(folder / f"{name}.npy", ids, rows)
+        row[rows] = np.arange(len(rows))
+        counts[name] = len(rows)
+    split, row = placed.split[placed.keeper], row[placed.keeper]
+    order = np.lexsort((placed.keeper != np.arange(len(ids)), row, split))
+    with (folder / "index.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        index = csv.writer(file)
+        index.writerow(("split", "row", "source", "bar"))
+        columns = (split[order], row[order], found.tune[order], found.bar[order])
+        for s, r, tune, bar in zip(*(column.tolist() for column in columns), strict=True):
+            index.writerow((SPLITS[s], r, found.names[tune], bar))
+    return counts | {"equal": len(ids) - sum(counts.values())}
+
+
+def _write_rows(path: Path, ids: np.ndarray, rows: np.ndarray) -> None:
+    with path.open("wb") as file:
+        shape = (len(rows), ids.shape[1])
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for start in range(0, len(rows), _BLOCK):
+            _append(file, ids[rows[start : start + _BLOCK]])
