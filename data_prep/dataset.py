@@ -1,8 +1,9 @@
 """A dataset folder: windows of music as ids, split and described, ready for training.
 
     train.npy valid.npy test.npy    ids (N, T) uint8, memory-mapped
-    index.csv                       split,row,source,bar: where each window comes from; several lines where several
-                                    places have the same one, first that which put it into its split
+    index.csv                       split,row,source,bar: where each window comes from, a piece's first bar being 1;
+                                    several lines where several places have the same one, first that which put
+                                    it into its split
     dataset.json                    tokenizer, options, counts, and for every skipped source the reason
 
 `prepare` makes one from files: they are read in parallel (`loading`), their windows gathered on disk, split by tune

@@ -24,7 +24,7 @@ _CHUNK_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Tune:
-    """The windows of one piece: `ids` (n, T), `bars` (n,), and a name that tells it from all others."""
+    """The windows of one piece: `ids` (n, T), `bars` (n,) from 1, and a name that tells it from all others."""
 
     name: str
     ids: np.ndarray
@@ -55,7 +55,7 @@ def load(source: Source, options: MelodyOptions) -> Loaded:
         except Exception as error:
             skipped.append((name, _reason(error, source)))
         else:
-            tunes.append(Tune(name, np.stack([w.ids for w in found]), np.array([w.bar for w in found], np.int32)))
+            tunes.append(Tune(name, np.stack([w.ids for w in found]), np.array([w.bar + 1 for w in found], np.int32)))
     return Loaded(tunes, skipped)
 
 

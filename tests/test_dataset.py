@@ -94,7 +94,7 @@ def test_the_index_names_the_place_of_every_row(tunes: Path, prepared: Dataset) 
         index = prepared.index(name)
         assert len(index) == len(prepared.split(name))
         for row, (source, bar) in enumerate(index[:20]):
-            found = {w.bar: w.ids for w in windows(midi.read(tunes / source), OPTIONS)}
+            found = {w.bar + 1: w.ids for w in windows(midi.read(tunes / source), OPTIONS)}
             np.testing.assert_array_equal(prepared.split(name)[row], found[bar])
 
 
@@ -151,7 +151,7 @@ def test_one_file_is_split_in_time(tmp_path: Path) -> None:
     path = write_tune(tmp_path / "tune.mid", melody(1, bars=12))
     data = prepare([path], tmp_path / "data", OPTIONS)
     bars = {name: [bar for _, bar in data.index(name)] for name in SPLITS}
-    assert bars == {"train": list(range(9)), "valid": [9], "test": [10]}
+    assert bars == {"train": list(range(1, 10)), "valid": [10], "test": [11]}
     assert "too few different tunes" in data.summary()
 
 
@@ -176,7 +176,7 @@ def test_equal_windows_stay_once_and_every_place_is_told(tmp_path: Path) -> None
         window = rows(data)[line["split"]][int(line["row"])]
         by_source.setdefault(line["source"], set()).add(window.tobytes())
     assert by_source == {p.name: {w.ids.tobytes() for w in windows(midi.read(p), OPTIONS)} for p in folder.iterdir()}
-    assert [line["split"] for line in index if line["bar"] == "8"] == ["train"] * 30
+    assert [line["split"] for line in index if line["bar"] == "9"] == ["train"] * 30
     assert data.info["counts"]["equal"] == 29
 
 
