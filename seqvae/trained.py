@@ -7,6 +7,7 @@
 Decoding is greedy unless a temperature is given, so that the same latent gives the same music.
 """
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,8 @@ import torch
 
 from data_prep.examples import Example, examples
 from data_prep.meters import parse_meter
-from data_prep.score import Score
+from data_prep.pictures import piano_rolls
+from data_prep.score import Score, join
 from data_prep.tokenizers.base import Tokenizer, create
 from data_prep.windows import MelodyOptions
 from seqvae import latents
@@ -27,6 +29,7 @@ from seqvae.errors import ModelError, OptionError
 from seqvae.evaluation import evaluate
 from seqvae.latent_file import Latents
 from seqvae.sampling import generate
+from seqvae.vae import SequenceVAE
 
 BUNDLED = "melody-2bar"
 BATCH = 512  # sequences decoded or encoded at a time
@@ -253,6 +256,45 @@ class TrainedModel:
                 raise OptionError(f"--bar {bar}: {item} has windows at bar {bars}")
             found = at_bar
         return found if all_windows else found[:1]
+
+
+class Previews:
+    """What a run sounds like while it goes on: hand one to `training.train` as `on_epoch`.
+
+    Writes previews/step-N-samples.mid, step-N-reconstructions.mid (each original followed by what the model makes of
+    it) and a picture of both, at most once in `every` seconds.
+    """
+
+    def __init__(self, dataset: Path, every: float = 60.0, count: int = 4) -> None:
+        self._data = SequenceData(dataset)
+        self._every, self._count = every, count
+        self._next = 0.0  # of time.monotonic()
+
+    def __call__(self, model: SequenceVAE, run: Path, step: int) -> None:
+        """Write the previews of a step, unless the last ones were written a moment ago."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + self._every
+        tokens = next(self._data.batches("valid", self._count, most=self._count))
+        originals = self._scores(tokens)
+        z = torch.randn(self._count, model.config.latent_size, generator=torch.Generator().manual_seed(0))
+        device = next(model.parameters()).device
+        with torch.no_grad():
+            mean = model.encode(tokens.to(device)).loc
+            copies = self._scores(generate(model.decoder, mean, model.config.length, temperature=0.0))
+            generator = torch.Generator(device).manual_seed(0)
+            samples = self._scores(generate(model.decoder, z.to(device), model.config.length, generator=generator))
+        pairs = [score for pair in zip(originals, copies, strict=True) for score in pair]
+        folder = run / "previews"
+        folder.mkdir(exist_ok=True)
+        join(samples).write_midi(folder / f"step-{step:06}-samples.mid", force=True)
+        join(pairs).write_midi(folder / f"step-{step:06}-reconstructions.mid", force=True)
+        titles = [f"{kind} {n}" for n in range(1, len(originals) + 1) for kind in ("original", "reconstruction")]
+        titles += [f"sample {n}" for n in range(1, self._count + 1)]
+        piano_rolls([*pairs, *samples], titles, folder / f"step-{step:06}.png")
+
+    def _scores(self, ids: torch.Tensor) -> list[Score]:
+        return [self._data.tokenizer.decode(row) for row in ids.cpu().numpy()]
 
 
 def _seed(seed: int | None) -> int:

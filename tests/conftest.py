@@ -1,4 +1,8 @@
-"""Property tests draw the same examples in every run."""
+"""Settings for all tests: property tests draw the same examples in every run, and tiny models get one thread."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: threads cost more than they save here
 
 from hypothesis import settings
 

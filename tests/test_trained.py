@@ -1,0 +1,148 @@
+"""The promises of a TrainedModel: files in, files out, and the same answer on every road."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import seqvae
+from data_prep.errors import InputError
+from data_prep.score import Note, Score
+from seqvae.checkpoint import ModelFile
+from seqvae.config import Config, ModelConfig
+from seqvae.errors import ModelError, OptionError
+from seqvae.trained import TrainedModel
+from seqvae.vae import SequenceVAE
+
+TOKENIZER = {"name": "melody", "bars": 2, "meter": [4, 4]}
+
+
+@pytest.fixture(scope="module")
+def vae() -> TrainedModel:
+    torch.manual_seed(0)
+    config = Config(model=ModelConfig(encoder_size=16, decoder_size=16, latent_size=8))
+    model = SequenceVAE(config.model)
+    with torch.no_grad():  # without training: spread the logits, so that tunes differ
+        model.decoder.output.weight.mul_(30)
+        model.decoder.initial.weight.mul_(5)
+    return TrainedModel("tiny", ModelFile(model, config, TOKENIZER, {}), "cpu")
+
+
+def tune(first: int, bars: int = 2, tempo: float = 120.0) -> Score:
+    notes = tuple(Note(first + (5 * step) % 13, step, step + 2) for step in range(0, 16 * bars, 2))
+    return Score(notes, 16 * bars, tempo=tempo)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    for name, first, bars, tempo in (("a", 60, 2, 90.0), ("b", 48, 2, 150.0), ("long", 55, 5, 120.0)):
+        tune(first, bars, tempo).write_midi(tmp_path / f"{name}.mid")
+    return [tmp_path / "a.mid", tmp_path / "b.mid", tmp_path / "long.mid"]
+
+
+def notes(scores: list[Score]) -> list[tuple[Note, ...]]:
+    return [score.notes for score in scores]
+
+
+def test_encode_unpacks_and_tells_where_from(vae: TrainedModel, files: list[Path]) -> None:
+    mean, scale = vae.encode(files)
+    assert mean.shape == scale.shape == (3, 8)
+    found = vae.encode(files, all_windows=True)
+    assert len(found) == 2 + len(set(found.bar[2:]))
+    assert found.tempo[:2] == pytest.approx([90.0, 150.0], abs=0.01)
+    assert found.source[0] == str(files[0])
+
+
+def test_a_score_a_path_and_a_string_are_the_same_music(vae: TrainedModel, files: list[Path]) -> None:
+    for item in (files[0], str(files[0]), tune(60)):
+        np.testing.assert_array_equal(vae.encode(item).mean, vae.encode([files[0]]).mean)
+
+
+def test_reconstruct_is_encode_then_decode(vae: TrainedModel, files: list[Path]) -> None:
+    assert notes(vae.reconstruct(files)) == notes(vae.decode(vae.encode(files).mean))
+
+
+def test_ends_of_an_interpolation_are_the_reconstructions(vae: TrainedModel, files: list[Path]) -> None:
+    path = vae.interpolate(files[0], files[1], steps=5)
+    assert len(path) == 5
+    assert notes([path[0], path[-1]]) == notes(vae.reconstruct(files[:2]))
+    assert path[0].tempo == pytest.approx(90.0, abs=0.01)
+    assert path[-1].tempo == pytest.approx(150.0, abs=0.01)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_from_a_to_a_is_a_constant_row(vae: TrainedModel, files: list[Path], temperature: float) -> None:
+    path = vae.interpolate(files[0], files[0], steps=4, temperature=temperature)
+    assert len(set(notes(path))) == 1
+    assert len(path) == 4
+
+
+def test_arithmetic_of_a_minus_b_plus_b_is_a(vae: TrainedModel, files: list[Path]) -> None:
+    a, b, _ = files
+    assert vae.arithmetic([a]).notes == vae.reconstruct(a)[0].notes
+    assert vae.arithmetic([a, b], [b]).notes == vae.arithmetic([a]).notes
+
+
+def test_same_seed_same_music(vae: TrainedModel) -> None:
+    assert notes(vae.sample(6, seed=3)) == notes(vae.sample(6, seed=3))
+    assert notes(vae.sample(6, seed=3)) != notes(vae.sample(6, seed=4))
+    assert notes(vae.sample(6)) != notes(vae.sample(6))
+    assert len(set(notes(vae.sample(6, seed=3)))) > 1
+
+
+def test_temperature_and_filters_act(vae: TrainedModel) -> None:
+    z = np.zeros((1, 8))
+    greedy = notes(vae.decode(z))
+    assert notes(vae.decode(z, temperature=3.0, seed=1)) != greedy
+    assert notes(vae.decode(z, temperature=3.0, top_k=1, seed=1)) == greedy
+    assert notes(vae.decode(z, temperature=3.0, top_p=1e-6, seed=1)) == greedy
+
+
+def test_every_score_is_two_bars_and_reads_back(vae: TrainedModel, tmp_path: Path) -> None:
+    for number, score in enumerate(vae.sample(5, seed=0)):
+        assert score.steps == 32
+        path = tmp_path / f"{number}.mid"
+        score.write_midi(path)
+        if score.notes:
+            np.testing.assert_array_equal(vae.encode(path).mean, vae.encode(score).mean)
+
+
+def test_bar_chooses_the_window(vae: TrainedModel, files: list[Path]) -> None:
+    every = vae.encode(files[2], all_windows=True)
+    np.testing.assert_allclose(vae.encode(files[2], bar=every.bar[2]).mean[0], every.mean[2], rtol=1e-5)
+    with pytest.raises(OptionError, match="--bar 40"):
+        vae.encode(files[2], bar=40)
+
+
+def test_wrong_input_is_told_in_one_line(vae: TrainedModel, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="latent size is 8"):
+        vae.decode(np.zeros((2, 9)))
+    with pytest.raises(OptionError, match="at least 2"):
+        vae.interpolate(tune(60), tune(61), steps=1)
+    with pytest.raises(OptionError, match="at least 1"):
+        vae.sample(0)
+    with pytest.raises(InputError, match=r"nothing\.mid"):
+        vae.encode(tmp_path / "nothing.mid")
+
+
+def test_saved_and_loaded_it_is_the_same_model(vae: TrainedModel, tmp_path: Path) -> None:
+    vae.save(tmp_path / "mine.safetensors")
+    again = seqvae.load(tmp_path / "mine.safetensors")
+    assert again.name == "mine"
+    assert notes(again.sample(3, seed=1)) == notes(vae.sample(3, seed=1))
+    (tmp_path / "run").mkdir()
+    vae.save(tmp_path / "run" / "model.safetensors")
+    assert seqvae.load(tmp_path / "run").name == "run"
+
+
+def test_a_model_that_is_not_there_names_what_is(tmp_path: Path) -> None:
+    for model in ("melody-3bar", tmp_path):
+        with pytest.raises(ModelError):
+            seqvae.load(model)
+
+
+def test_a_device_that_is_not_there_is_told(vae: TrainedModel, tmp_path: Path) -> None:
+    vae.save(tmp_path / "mine.safetensors")
+    with pytest.raises(OptionError, match="--device abacus"):
+        seqvae.load(tmp_path / "mine.safetensors", device="abacus")

@@ -1,0 +1,223 @@
+"""A run from its first step to its end: what it leaves behind, how it goes on, and how it gives up."""
+
+import csv
+import dataclasses
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data_prep.dataset import prepare
+from data_prep.score import Note, Score
+from data_prep.windows import MelodyOptions
+from seqvae import training
+from seqvae.checkpoint import load_model
+from seqvae.config import Config, ModelConfig, TrainConfig
+from seqvae.data import SequenceData, transposed
+from seqvae.errors import OptionError, TrainingError
+from seqvae.trained import Previews
+from seqvae.training import train
+
+MODEL = ModelConfig(encoder_size=16, decoder_size=16, latent_size=8, embedding_size=8)
+TRAINING = TrainConfig(steps=12, batch_size=16, annealing_steps=10, transpose=5, device="cpu", precision="fp32")
+CONFIG = Config("test", model=MODEL, training=TRAINING)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve random tunes of eight bars."""
+    folder = tmp_path_factory.mktemp("tunes")
+    rng = np.random.default_rng(0)
+    for tune in range(12):
+        pitches = rng.integers(55, 80, 64).tolist()
+        notes = tuple(Note(pitch, 2 * place, 2 * place + 2) for place, pitch in enumerate(pitches))
+        Score(notes, 128).write_midi(folder / f"{tune}.mid")
+    return prepare([folder], folder / "dataset", MelodyOptions(), workers=1).path
+
+
+def adapted(**changes: object) -> Config:
+    return dataclasses.replace(CONFIG, training=dataclasses.replace(TRAINING, **changes))  # type: ignore[arg-type]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return training.load_state(run / "last.pt")["model"]
+
+
+def metrics(run: Path) -> list[dict[str, str]]:
+    with open(run / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def assert_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        assert torch.equal(tensor, other[name]), name
+
+
+def test_a_run_leaves_model_settings_and_metrics(dataset: Path, tmp_path: Path) -> None:
+    result = train(CONFIG, dataset, tmp_path / "run")
+    assert (result.steps, result.stopped, result.skipped_steps) == (12, "finished", 0)
+    run = tmp_path / "run"
+    assert {"config.toml", "model.safetensors", "last.pt", "metrics.csv"} <= {path.name for path in run.iterdir()}
+    rows = metrics(run)
+    assert [int(row["epoch"]) for row in rows] == list(range(1, result.epochs + 1))
+    assert all(np.isfinite(float(value)) for row in rows for value in row.values())
+    best = max(float(row["elbo"]) for row in rows)
+    assert load_model(run / "model.safetensors").metrics["elbo"] == pytest.approx(best, rel=1e-4)
+
+
+def test_training_lowers_the_loss(dataset: Path, tmp_path: Path) -> None:
+    train(adapted(steps=60, learning_rate=1e-2), dataset, tmp_path / "run")
+    rows = metrics(tmp_path / "run")
+    assert float(rows[-1]["distortion"]) < 0.8 * float(rows[0]["distortion"])
+
+
+@pytest.mark.parametrize("scheduled", ["none", "constant"])
+def test_interrupted_and_resumed_ends_with_the_same_weights(dataset: Path, tmp_path: Path, scheduled: str) -> None:
+    whole = adapted(scheduled_sampling=scheduled)
+    train(whole, dataset, tmp_path / "whole")
+    in_two = tmp_path / "in-two"
+    train(adapted(scheduled_sampling=scheduled, steps=5), dataset, in_two)
+    result = train(whole, dataset, in_two, resume=True)
+    assert result.steps == 12
+    assert_equal(weights(tmp_path / "whole"), weights(in_two))
+
+
+def test_a_signal_saves_and_leaves(dataset: Path, tmp_path: Path) -> None:
+    threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    run = tmp_path / "run"
+    result = train(adapted(steps=10**6), dataset, run)
+    assert result.stopped == "interrupted"
+    assert 0 < result.steps < 10**6
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert (run / "model.safetensors").exists()
+    goal = adapted(steps=result.steps + 3)
+    assert train(goal, dataset, run, resume=True).steps == result.steps + 3
+    train(goal, dataset, tmp_path / "whole")
+    assert_equal(weights(run), weights(tmp_path / "whole"))
+
+
+def test_budgets(dataset: Path, tmp_path: Path) -> None:
+    per_epoch = SequenceData(dataset).steps_per_epoch(16)
+    assert train(adapted(steps=None, epochs=2), dataset, tmp_path / "epochs").steps == 2 * per_epoch
+    started = time.monotonic()
+    assert train(adapted(steps=None, minutes=0.01), dataset, tmp_path / "minutes").steps > 0
+    assert time.monotonic() - started < 10
+
+
+def test_early_stopping(dataset: Path, tmp_path: Path) -> None:
+    result = train(
+        adapted(steps=10**6, learning_rate=1e-12, final_learning_rate=0.0, patience=2), dataset, tmp_path / "a"
+    )
+    assert result.stopped == "early"
+
+
+def test_a_run_in_the_way_is_never_overwritten(dataset: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(adapted(steps=1), dataset, run)
+    before = (run / "last.pt").read_bytes()
+    with pytest.raises(OptionError, match="--resume"):
+        train(adapted(steps=2), dataset, run)
+    assert (run / "last.pt").read_bytes() == before
+    assert train(adapted(steps=2), dataset, run, force=True).steps == 2
+
+
+def test_force_spares_a_folder_that_is_no_run(dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter1.txt").write_text("precious")
+    with pytest.raises(OptionError, match="no run folder"):
+        train(CONFIG, dataset, tmp_path / "thesis", force=True)
+    assert (tmp_path / "thesis" / "chapter1.txt").read_text() == "precious"
+
+
+def test_resume_refuses_another_model_and_nothing_to_resume(dataset: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(adapted(steps=1), dataset, run)
+    with pytest.raises(OptionError, match="batch-size 16, not 8"):
+        train(adapted(steps=2, batch_size=8), dataset, run, resume=True)
+    with pytest.raises(OptionError, match="no run folder"):
+        train(CONFIG, dataset, tmp_path / "nowhere", resume=True)
+
+
+def test_steps_that_are_not_finite_are_skipped_counted_and_end_in_advice(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = training.charged_rate
+    bad_steps = {3, 4}
+    calls = iter(range(10**6))
+
+    def sometimes(rates: torch.Tensor, *args: object) -> torch.Tensor:
+        charged = honest(rates, *args)  # type: ignore[arg-type]
+        return charged * float("nan") if next(calls) in bad_steps else charged
+
+    monkeypatch.setattr(training, "charged_rate", sometimes)
+    result = train(CONFIG, dataset, tmp_path / "a")
+    assert result.skipped_steps == 2
+    assert all(torch.isfinite(tensor).all() for tensor in weights(tmp_path / "a").values())
+    bad_steps |= set(range(10**5))
+    with pytest.raises(TrainingError, match="--learning-rate"):
+        train(adapted(steps=100), dataset, tmp_path / "b")
+
+
+def test_callbacks_see_the_model_after_each_epoch(dataset: Path, tmp_path: Path) -> None:
+    seen: list[int] = []
+    result = train(CONFIG, dataset, tmp_path / "run", on_epoch=lambda model, run, step: seen.append(step))
+    assert len(seen) == result.epochs
+    assert seen[-1] == 12
+
+
+def test_free_bits_and_beta_change_what_is_learned(dataset: Path, tmp_path: Path) -> None:
+    def rate(**changes: object) -> float:
+        config = adapted(steps=25, annealing="none", learning_rate=1e-2, **changes)
+        out = tmp_path / "-".join(map(str, changes.values()))
+        return train(config, dataset, out).best["rate"]
+
+    assert rate(beta=4.0) < rate(beta=0.01)
+    assert rate(beta=4.0, free_bits=200.0) > rate(beta=4.0, free_bits=1.0)
+
+
+def test_transposition_stays_in_the_alphabet_and_keeps_the_tune() -> None:
+    ids = np.array([[2, 0, 4, 1], [89, 0, 88, 1], [2, 89, 0, 0], [0, 0, 0, 0], [40, 0, 50, 1]] * 50, dtype=np.uint8)
+    moved = transposed(ids, range(2, 90), 5, np.random.default_rng(0)).astype(int)
+    notes = ids >= 2
+    assert moved[notes].min() >= 2
+    assert moved[notes].max() <= 89
+    assert np.array_equal(moved[~notes], ids[~notes])
+    shift = moved - ids
+    for row, played in zip(shift, notes, strict=True):
+        assert len(set(row[played])) <= 1
+    assert set(shift[0::5, 0]) == set(range(6))
+    assert set(shift[1::5, 0]) == set(range(-5, 1))
+    assert set(shift[2::5, 0]) == {0}
+    assert set(shift[4::5, 0]) == set(range(-5, 6))
+
+
+def test_batches_follow_from_seed_and_step_alone(dataset: Path) -> None:
+    one, other = SequenceData(dataset), SequenceData(dataset)
+    per_epoch = one.steps_per_epoch(16)
+    later = one.training_batch(per_epoch + 1, 16, 0, 5)
+    for step in (0, 1, per_epoch + 1):
+        batch = other.training_batch(step, 16, 0, 5)
+    assert torch.equal(batch, later)
+    assert not torch.equal(other.training_batch(per_epoch + 1, 16, 1, 5), later)
+    epoch = torch.cat([other.training_batch(step, 16, 0, None) for step in range(per_epoch)])
+    assert len(epoch.unique(dim=0)) == len(epoch)
+
+
+def test_previews_are_music_and_a_picture(dataset: Path, tmp_path: Path) -> None:
+    train(CONFIG, dataset, tmp_path / "run", on_epoch=Previews(dataset, every=0.0))
+    names = sorted(path.name for path in (tmp_path / "run" / "previews").iterdir())
+    assert "step-000012.png" in names
+    assert {"step-000012-samples.mid", "step-000012-reconstructions.mid"} <= set(names)
+    picture = (tmp_path / "run" / "previews" / "step-000012.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+
+
+def test_previews_keep_their_distance(dataset: Path, tmp_path: Path) -> None:
+    train(adapted(epochs=3, steps=None), dataset, tmp_path / "run", on_epoch=Previews(dataset, every=3600.0))
+    assert len(list((tmp_path / "run" / "previews").glob("*.png"))) == 1
