@@ -96,11 +96,13 @@ def train(
     Raises:
         OptionError: settings that make no sense, or a run folder in the way.
         ModelError: a training state that cannot be resumed.
-        TrainingError: loss or gradient stay non-finite.
+        TrainingError: loss or gradient stay non-finite, or there is nothing to validate on.
         data_prep's InputError: the dataset cannot be read.
     """
     check(config)
     data = SequenceData(dataset)
+    if not len(data.dataset.split("valid")):
+        raise TrainingError(f"{dataset} has no windows to validate on: {len(data.train)} are too few, add more music")
     config = _fitted(config, data, dataset)
     training = config.training
     device = choose_device(training.device)
