@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := pyproject.toml constraints.txt
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PAIR := samples/melodies/drowsy-maggie.mid samples/melodies/sleepy-maggie-reel.mid
 OLD_PYTHON := "needs Python >= 3.11, not " + sys.version.split()[0] + "; see make PYTHON=python3.12"
 
 .DEFAULT_GOAL := test
@@ -30,7 +31,7 @@ demo: $(VENV)/.installed
 	rm -rf demo
 	$(BIN)/seqvae train samples/melodies --preset melody-2bar-small --minutes 2 --out demo/model
 	$(BIN)/seqvae sample -n 8 --model demo/model --out demo/samples
-	$(BIN)/seqvae interpolate $(wildcard samples/melodies/a.mid samples/melodies/b.mid) --out demo/interpolation
+	$(BIN)/seqvae interpolate $(PAIR) --out demo/interpolation
 	@echo
 	@echo "demo/model          the model trained just now on samples/melodies, and its figures in metrics.csv"
 	@echo "demo/samples        8 new two-bar melodies from it, and samples.png"

@@ -1,0 +1,591 @@
+"""The command line: what each command makes, what it refuses, and that nothing is half done or overwritten unasked."""
+
+import errno
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cli import main as entry
+from data_prep import midi
+from data_prep.score import Note, Score
+from seqvae.checkpoint import save_model
+from seqvae.config import Config, DataConfig, ModelConfig
+from seqvae.latent_file import Latents
+from seqvae.trained import load
+from seqvae.vae import SequenceVAE
+
+COMMANDS = [command.name or command.callback.__name__ for command in entry.app.registered_commands]
+TOKENIZER = {"name": "melody", "bars": 2, "meter": [4, 4]}
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def save_tiny_model(path: Path, latent_size: int) -> None:
+    """A model with random weights, large ones, so that different latents make different music."""
+    config = Config("tiny", "", DataConfig(), ModelConfig(encoder_size=8, decoder_size=16, latent_size=latent_size))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        model = SequenceVAE(config.model)
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.mul_(4.0)
+    save_model(path, model, config, TOKENIZER, {"elbo": -20.0})
+
+
+def tune(pitches: list[int], bars: int, meter: tuple[int, int] = (4, 4), **note: int | bool) -> Score:
+    """Quarter notes up and down the pitches; bars of `meter`."""
+    steps = bars * 16 * meter[0] // meter[1]
+    notes = tuple(Note(pitches[i % len(pitches)], 4 * i, 4 * i + 4, **note) for i in range(steps // 4))
+    return Score(notes, steps, meter=meter, tempo=90.0, name="tune")
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files to try commands on: a model, good and bad music."""
+    folder = tmp_path_factory.mktemp("shelf")
+    save_tiny_model(folder / "tiny.safetensors", 4)
+    save_tiny_model(folder / "other.safetensors", 5)
+    tune([60, 64, 67, 72, 71], 2).write_midi(folder / "a.mid")
+    tune([50, 55, 57], 2).write_midi(folder / "b.mid")
+    tune([60, 62, 64, 65, 67, 69, 71], 8).write_midi(folder / "long.mid")
+    tune([60, 62], 1).write_midi(folder / "short.mid")
+    tune([60, 62, 64], 6, meter=(3, 4)).write_midi(folder / "waltz.mid")
+    tune([36, 38], 4, is_drum=True).write_midi(folder / "drums.mid")
+    Score((), 32).write_midi(folder / "silent.mid")
+    (folder / "empty.mid").touch()
+    (folder / "text.mid").write_text("this is no music")
+    (folder / "cut.mid").write_bytes((folder / "long.mid").read_bytes()[:50])
+    (folder / "nothing").mkdir()
+    (folder / "bad").mkdir()
+    for name in ("empty.mid", "text.mid"):
+        (folder / "bad" / name).write_bytes((folder / name).read_bytes())
+    (folder / "mixed").mkdir()
+    for name in ("a.mid", "long.mid", "text.mid", "waltz.mid"):
+        (folder / "mixed" / name).write_bytes((folder / name).read_bytes())
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        pitches = rng.integers(55, 80, 11).tolist()
+        tune(pitches, 12).write_midi(folder / "tunes" / f"{number}.mid")
+        tune(pitches, 12, meter=(3, 4)).write_midi(folder / "waltzes" / f"{number}.mid")
+    np.savez(folder / "z4.npz", mean=rng.standard_normal((3, 4), dtype=np.float32))
+    return folder
+
+
+@pytest.fixture
+def seqvae(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], shelf: Path) -> Run:
+    """Run the command in an empty folder; arguments like @a.mid lie on the shelf. Gives exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        words = [str(word).replace("@", f"{shelf}/") for word in arguments]
+        monkeypatch.setattr(sys, "argv", ["seqvae", *words])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            entry.main()
+        out, err = capsys.readouterr()
+        assert isinstance(end.value.code, int)
+        return end.value.code, out, err
+
+    return run
+
+
+def succeed(result: tuple[int, str, str]) -> str:
+    """The standard output of a command that did its work and had nothing to complain about."""
+    code, out, err = result
+    assert (code, err) == (0, "")
+    return out
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def notes(path: Path) -> list[list[int]]:
+    return [track.notes.tolist() for track in midi.read(path).tracks]
+
+
+# --- help and start-up
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_help_with_examples_line_by_line(seqvae: Run, command: str) -> None:
+    out = succeed(seqvae(command, "--help"))
+    examples = out.split("Examples:\n")[1].split("\n\n")[0].splitlines()
+    assert all(line.startswith(("    seqvae ", "    python ")) for line in examples)
+    assert any(f"seqvae {command}" in line for line in examples)
+    assert "\b" not in out
+
+
+def test_the_command_alone_prints_its_help(seqvae: Run) -> None:
+    out = succeed(seqvae())
+    assert out == succeed(seqvae("--help"))
+    assert all(f"\n  {command} " in out for command in COMMANDS)
+
+
+def test_version(seqvae: Run) -> None:
+    assert succeed(seqvae("--version")).startswith("seqvae 0.")
+
+
+def test_help_starts_fast_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, cli.main; print(*{'torch', 'numpy', 'music21', 'matplotlib', 'symusic', 'rich'} & {*sys.modules})"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert loaded == []
+    seconds = []
+    for _ in range(5):
+        begin = time.perf_counter()
+        done = subprocess.run([sys.executable, "-m", "cli.main", "--help"], capture_output=True, text=True, check=True)
+        seconds.append(time.perf_counter() - begin)
+    assert done.stdout.startswith("Usage: seqvae ")
+    assert min(seconds) < 0.4
+
+
+# --- what the commands make
+
+
+def test_sample(seqvae: Run) -> None:
+    out = succeed(seqvae("sample", "-n", 3, "--seed", 5, "--model", "@tiny.safetensors"))
+    assert "sampled" in out
+    assert sorted(files(Path("sampled"))) == ["sample-01.mid", "sample-02.mid", "sample-03.mid", "samples.png"]
+    piece = midi.read(Path("sampled/sample-01.mid"))
+    assert piece.meters[0] == (0, 4, 4)
+    assert piece.tempos[0] == (0, 120.0)
+
+
+@pytest.mark.parametrize(
+    ("option", "same"),
+    [
+        ([], True),
+        (["--seed", 6], False),
+        (["--temperature", 0.2], False),
+        (["--top-k", 1], False),
+        (["--top-p", 0.01], False),
+    ],
+)
+def test_the_same_seed_gives_the_same_bytes_and_each_option_acts(seqvae: Run, option: list, same: bool) -> None:
+    base = ["sample", "-n", 2, "--seed", 5, "--model", "@tiny.safetensors"]
+    succeed(seqvae(*base, "--out", "first"))
+    succeed(seqvae(*base, *option, "--out", "second"))
+    assert (files(Path("first")) == files(Path("second"))) is same
+
+
+def test_without_a_seed_one_is_drawn_and_told(seqvae: Run) -> None:
+    out = succeed(seqvae("sample", "-n", 1, "--model", "@tiny.safetensors", "--out", "first"))
+    seed = out.split("--seed ")[1].split()[0]
+    succeed(seqvae("sample", "-n", 1, "--model", "@tiny.safetensors", "--out", "second", "--seed", seed))
+    assert files(Path("first")) == files(Path("second"))
+
+
+def test_interpolate_ends_at_the_reconstructions(seqvae: Run) -> None:
+    succeed(seqvae("interpolate", "@a.mid", "@b.mid", "--steps", 5, "--model", "@tiny.safetensors"))
+    made = files(Path("interpolation"))
+    assert sorted(made) == ["interpolation.mid", "interpolation.png", *(f"step-0{i}.mid" for i in range(1, 6))]
+    succeed(seqvae("reconstruct", "@a.mid", "@b.mid", "--model", "@tiny.safetensors"))
+    assert notes(Path("interpolation/step-01.mid")) == notes(Path("reconstruction/a.mid"))
+    assert notes(Path("interpolation/step-05.mid")) == notes(Path("reconstruction/b.mid"))
+    assert notes(Path("reconstruction/a.mid")) != notes(Path("reconstruction/b.mid"))
+    steps = [midi.read(Path(f"interpolation/step-0{i}.mid")) for i in range(1, 6)]
+    row = midi.read(Path("interpolation/interpolation.mid"))
+    assert sum(len(step.tracks[0].notes) for step in steps if step.tracks) == len(row.tracks[0].notes)
+    assert steps[0].tempos[0][1] == pytest.approx(90, abs=0.01)
+
+
+@pytest.mark.parametrize("temperature", [0, 1])
+def test_interpolating_a_file_with_itself_gives_a_constant_row(seqvae: Run, temperature: int) -> None:
+    options = ["--steps", 3, "--temperature", temperature, "--model", "@tiny.safetensors"]
+    succeed(seqvae("interpolate", "@a.mid", "@a.mid", *options))
+    steps = [notes(Path(f"interpolation/step-0{i}.mid")) for i in (1, 2, 3)]
+    assert steps[0] == steps[1] == steps[2]
+
+
+def test_a_bar_of_a_longer_file_can_be_chosen(seqvae: Run) -> None:
+    made = {}
+    for options in ([], ["--bar", 1], ["--bar", 4]):
+        folder = Path("".join(map(str, options)) or "first")
+        succeed(seqvae("reconstruct", "@long.mid", "--model", "@tiny.safetensors", "--out", folder, *options))
+        made[folder.name] = notes(folder / "long.mid")
+    assert made["first"] == made["--bar1"] != made["--bar4"]
+    code, _, err = seqvae("reconstruct", "@long.mid", "--model", "@tiny.safetensors", "--out", "x", "--bar", 99)
+    assert code == 2
+    assert err.startswith("seqvae: --bar 99")
+
+
+def test_a_short_file_is_filled_up_and_that_is_told(seqvae: Run) -> None:
+    code, _, err = seqvae("reconstruct", "@short.mid", "--model", "@tiny.safetensors")
+    assert code == 0
+    assert "short.mid" in err
+    assert "filled up" in err
+
+
+def test_encode_then_decode_is_reconstruct(seqvae: Run, shelf: Path) -> None:
+    model = ["--model", "@tiny.safetensors"]
+    succeed(seqvae("encode", "@a.mid", "@b.mid", *model))
+    with np.load("latents.npz", allow_pickle=False) as arrays:
+        assert arrays["mean"].shape == arrays["scale"].shape == (2, 4)
+        assert [Path(name).name for name in arrays["source"]] == ["a.mid", "b.mid"]
+        assert arrays["bar"].tolist() == [1, 1]
+        assert arrays["model"] == "tiny"
+    succeed(seqvae("decode", "latents.npz", *model))
+    succeed(seqvae("reconstruct", "@a.mid", "@b.mid", *model))
+    assert notes(Path("decoded/01-a-bar1.mid")) == notes(Path("reconstruction/a.mid"))
+    assert notes(Path("decoded/02-b-bar1.mid")) == notes(Path("reconstruction/b.mid"))
+
+
+def test_encode_writes_all_windows(seqvae: Run) -> None:
+    succeed(seqvae("encode", "@long.mid", "--model", "@tiny.safetensors", "--out", "all.npz"))
+    assert Latents.load("all.npz").bar == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_decode_asks_for_the_model_that_made_the_latents(seqvae: Run) -> None:
+    succeed(seqvae("encode", "@a.mid", "--model", "@tiny.safetensors"))
+    code, _, err = seqvae("decode", "latents.npz")
+    assert code == 2
+    assert "'tiny'" in err
+    assert "--model" in err
+
+
+def test_arithmetic(seqvae: Run) -> None:
+    model = ["--model", "@tiny.safetensors"]
+    succeed(seqvae("arithmetic", "--plus", "@a.mid", "--minus", "@a.mid", "--plus", "@b.mid", *model))
+    succeed(seqvae("reconstruct", "@b.mid", *model))
+    assert notes(Path("arithmetic.mid")) == notes(Path("reconstruction/b.mid"))
+
+
+def test_prepare_evaluate_and_info(seqvae: Run) -> None:
+    out = succeed(seqvae("prepare", "@tunes", "@waltz.mid", "--out", "D", "--workers", 1))
+    assert "3/4" in out
+    assert "D" in succeed(seqvae("info", "D"))
+    options = ["--model", "@tiny.safetensors", "--samples", 2, "--split", "train"]
+    out = succeed(seqvae("evaluate", "D", *options, "--json", "figures.json"))
+    report = json.loads(Path("figures.json").read_text())
+    assert {"elbo", "rate", "iw_nll", "note_on_free_running", "exact"} <= report["figures"].keys()
+    assert all(name in out for name in report["figures"])
+    code, out, err = seqvae("evaluate", "@tunes", "@waltz.mid", *options)
+    assert code == 0
+    assert f"{report['figures']['elbo']:.4f}" in out
+    assert "3/4" in err
+
+
+def test_prepare_takes_meter_and_pairs_of_bars(seqvae: Run) -> None:
+    succeed(seqvae("prepare", "@waltz.mid", "--meter", "3/4", "--out", "waltzes"))
+    assert json.loads(Path("waltzes/dataset.json").read_text())["options"]["meter"] == "3/4"
+    succeed(seqvae("prepare", "@tunes", "--pair-bars", "--out", "pairs"))
+    assert json.loads(Path("pairs/dataset.json").read_text())["options"]["pair_bars"] is True
+
+
+def test_presets(seqvae: Run) -> None:
+    assert "melody-2bar-small" in succeed(seqvae("presets"))
+    assert Config.from_toml(succeed(seqvae("presets", "melody-2bar"))).name == "melody-2bar"
+
+
+def test_corpus(seqvae: Run) -> None:
+    assert "miscFolk" in succeed(seqvae("corpus"))
+    out = succeed(seqvae("corpus", "miscFolk", "--out", "books"))
+    assert f"{len(list(Path('books/miscFolk').glob('*.mid')))} tunes" in out
+    code, _, err = seqvae("corpus", "miscFolk", "--out", "books")
+    assert code == 2
+    assert "--force" in err
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("@tiny.safetensors", ["model tiny", "latent size 4", "elbo", "[training]"]),
+        ("@waltz.mid", ["18 quarters", "3/4", "90", "18 notes"]),
+        ("@drums.mid", ["drums"]),
+        ("@z4.npz", ["3 latents of size 4"]),
+    ],
+)
+def test_info(seqvae: Run, what: str, words: list[str]) -> None:
+    out = succeed(seqvae("info", what))
+    assert all(word in out for word in words)
+
+
+# --- training
+
+SMALL = """
+name = "small"
+[model]
+encoder_size = 8
+decoder_size = 8
+decoder_layers = 1
+latent_size = 4
+[training]
+steps = 3
+batch_size = 16
+device = "cpu"
+precision = "fp32"
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> list[str]:
+    (tmp_path / "small.toml").write_text(SMALL)
+    return ["--preset", "small.toml"]
+
+
+def test_train_prepares_once_tells_where_and_refuses_to_overwrite(seqvae: Run, small: list[str]) -> None:
+    out = succeed(seqvae("train", "@tunes", *small))
+    assert "windows" in out
+    assert "seqvae sample --model runs/tunes-small" in out
+    assert {"config.toml", "model.safetensors", "metrics.csv", "last.pt"} <= files(Path("runs/tunes-small")).keys()
+    before = files(Path("runs"))
+    code, _, err = seqvae("train", "@tunes", *small)
+    assert code == 2
+    assert all(word in err for word in ("--resume", "--force", "--out"))
+    assert files(Path("runs")) == before
+    assert "used again" in succeed(seqvae("train", "@tunes", *small, "--out", "runs/second"))
+    assert "used again" in succeed(seqvae("train", "@tunes", *small, "--force", "--seed", 3))
+    assert files(Path("runs/tunes-small"))["model.safetensors"] != before["tunes-small/model.safetensors"]
+    succeed(seqvae("sample", "-n", 1, "--model", "runs/tunes-small"))
+
+
+def test_resuming_needs_the_run_alone_and_ends_with_the_same_weights(seqvae: Run, small: list[str]) -> None:
+    succeed(seqvae("prepare", "@tunes", "--out", "D"))
+    succeed(seqvae("train", "D", *small, "--steps", 6, "--out", "whole"))
+    succeed(seqvae("train", "D", *small, "--steps", 2, "--out", "parts"))
+    succeed(seqvae("train", "--resume", "--out", "parts", "--steps", 6))
+    states = [torch.load(f"{run}/last.pt", weights_only=True)["model"] for run in ("whole", "parts")]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    code, _, err = seqvae("train", "@tunes", "--resume", "--out", "parts", "--steps", 9)
+    assert code == 2
+    assert "was trained on" in err
+
+
+OPTIONS = [
+    (["--epochs", 1], {"epochs": 1, "steps": None, "minutes": None}),
+    (["--minutes", 0.01], {"minutes": 0.01, "steps": None, "epochs": None}),
+    (["--batch-size", 7], {"batch_size": 7, "steps": 3}),
+    (["--learning-rate", 1e-6], {"learning_rate": 1e-6, "final_learning_rate": 1e-6}),
+    (["--beta", 0], {"beta": 0.0}),
+    (["--annealing", "cyclical", "--annealing-steps", 9], {"annealing": "cyclical", "annealing_steps": 9}),
+    (["--free-bits", 2, "--free-bits-per", "dimension"], {"free_bits": 2.0, "free_bits_per": "dimension"}),
+    (["--scheduled-sampling", "exponential"], {"scheduled_sampling": "exponential"}),
+    (["--patience", 4, "--seed", 11], {"patience": 4, "seed": 11}),
+    (["--device", "cpu", "--precision", "fp32"], {"device": "cpu", "precision": "fp32"}),
+]
+
+
+@pytest.mark.parametrize(("options", "wanted"), OPTIONS, ids=[options[0] for options, _ in OPTIONS])
+def test_training_options_reach_the_run(seqvae: Run, small: list[str], options: list, wanted: dict) -> None:
+    succeed(seqvae("train", "@tunes", *small, "--out", "run", *options))
+    training = Config.from_toml(Path("run/config.toml").read_text()).training
+    assert {name: getattr(training, name) for name in wanted} == wanted
+
+
+def test_a_run_keeps_the_windows_of_its_dataset(seqvae: Run, small: list[str]) -> None:
+    succeed(seqvae("train", "@waltzes", *small, "--meter", "3/4", "--out", "raw"))
+    succeed(seqvae("prepare", "@waltzes", "--meter", "3/4", "--out", "D"))
+    succeed(seqvae("train", "D", *small, "--out", "prepared"))
+    assert load("raw").config.data.meter == load("prepared").config.data.meter == "3/4"
+    code, _, err = seqvae("train", "D", *small, "--meter", "6/8", "--out", "x")
+    assert code == 2
+    assert "3/4" in err
+
+
+def test_too_little_music_to_train_on(seqvae: Run, small: list[str]) -> None:
+    code, _, err = seqvae("train", "@waltz.mid", *small, "--meter", "3/4", "--out", "run")
+    assert code == 1
+    assert "too few" in err
+    assert not Path("run").exists()
+
+
+# --- bad input: one clear line, the right exit code, nothing written
+
+TINY = ["--model", "@tiny.safetensors"]
+WRONG_USE = [
+    ["sampel"],
+    ["--nonsense"],
+    ["interpolate", "@a.mid"],
+    ["interpolate", "@a.mid", "@b.mid", "@a.mid"],
+    ["interpolate", "@a.mid", "@b.mid", "--steps", 1],
+    ["interpolate", "@a.mid", "@b.mid", "--steps", "many"],
+    ["interpolate", "@a.mid", "@b.mid", "--bar", 0],
+    ["sample", "-n", 0],
+    ["sample", "--temperature", -0.1],
+    ["sample", "--temperature", "nan"],
+    ["sample", "--top-k", 0],
+    ["sample", "--top-p", 0],
+    ["sample", "--top-p", 1.1],
+    ["sample", "--seed", -1],
+    ["sample", "--device", "abacus"],
+    ["sample", "--nonsense"],
+    ["sample", *TINY, "-n"],
+    ["arithmetic", "--minus", "@a.mid", *TINY],
+    ["arithmetic", "--plus", "@a.mid", "--out", "sum.txt", *TINY],
+    ["encode", "@a.mid", "--out", "@nothing", *TINY],
+    ["reconstruct"],
+    ["evaluate", "@tunes", "--split", "all", *TINY],
+    ["prepare", "@tunes"],
+    ["prepare", "@tunes", "--out", "D", "--meter", "4/3"],
+    ["prepare", "@tunes", "--out", "D", "--meter", "waltz"],
+    ["prepare", "@tunes", "--out", "D", "--workers", 0],
+    ["prepare", "@tunes", "--out", "@tunes", "--force"],
+    ["train"],
+    ["train", "@tunes", "--preset", "nonsense"],
+    ["train", "@tunes", "--preset", "@text.mid"],
+    ["train", "@tunes", "--epochs", 0],
+    ["train", "@tunes", "--minutes", "inf"],
+    ["train", "@tunes", "--learning-rate", 0],
+    ["train", "@tunes", "--beta", -1],
+    ["train", "@tunes", "--annealing", "steep"],
+    ["train", "@tunes", "--free-bits", -1],
+    ["train", "@tunes", "--free-bits-per", "step"],
+    ["train", "@tunes", "--scheduled-sampling", "never"],
+    ["train", "@tunes", "--precision", "fp8"],
+    ["train", "--resume"],
+    ["train", "--resume", "--out", "@nothing"],
+    ["train", "@tunes", "--resume", "--force", "--out", "x"],
+    ["train", "@tunes", "--force", "--out", "@tunes"],
+    ["train", "@tunes", "--out", "@a.mid"],
+    ["corpus", "nonsense", "--out", "x"],
+    ["corpus", "miscFolk"],
+    ["presets", "nonsense"],
+]
+FAILURES = [
+    *(
+        ["interpolate", "@a.mid", f"@{bad}.mid", *TINY]
+        for bad in ("missing", "empty", "text", "cut", "silent", "drums")
+    ),
+    ["interpolate", "@waltz.mid", "@b.mid", *TINY],
+    ["interpolate", "@nothing", "@b.mid", *TINY],
+    ["arithmetic", "--plus", "@a.mid", "--minus", "@text.mid", *TINY],
+    *([command, "@text.mid", *TINY] for command in ("reconstruct", "encode", "evaluate")),
+    *([command, "@missing.mid", *TINY] for command in ("reconstruct", "encode", "evaluate")),
+    *([command, "@nothing", *TINY] for command in ("reconstruct", "encode", "evaluate")),
+    ["reconstruct", "@tiny.safetensors", *TINY],
+    ["sample", "--model", "@text.mid"],
+    ["sample", "--model", "@nothing"],
+    ["sample", "--model", "missing"],
+    ["sample", *TINY, "--out", "@a.mid/below"],
+    ["decode", "@text.mid", *TINY],
+    ["decode", "@missing.npz", *TINY],
+    ["decode", "@tiny.safetensors", *TINY],
+    ["decode", "@z4.npz", "--model", "@other.safetensors"],
+    ["evaluate", "@waltz.mid", *TINY],
+    *(["prepare", f"@{bad}", "--out", "deep/D"] for bad in ("nothing", "missing", "bad", "drums.mid", "waltz.mid")),
+    *(["train", f"@{bad}", "--out", "deep/run"] for bad in ("nothing", "missing", "bad", "drums.mid", "waltz.mid")),
+    *(["info", f"@{bad}"] for bad in ("missing", "nothing", "text.mid", "cut.mid")),
+]
+BAD_INPUT = [*((2, arguments) for arguments in WRONG_USE), *((1, arguments) for arguments in FAILURES)]
+
+
+@pytest.mark.parametrize(("code", "arguments"), BAD_INPUT, ids=[" ".join(map(str, words)) for _, words in BAD_INPUT])
+def test_bad_input_gives_one_line_and_nothing_is_written(
+    seqvae: Run, shelf: Path, tmp_path: Path, code: int, arguments: list
+) -> None:
+    before = files(shelf)
+    found, out, err = seqvae(*arguments)
+    assert found == code
+    assert out == ""
+    assert err.startswith("seqvae: ")
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+    assert files(shelf) == before
+
+
+def test_the_line_names_the_option_the_value_and_what_is_allowed(seqvae: Run) -> None:
+    assert seqvae("interpolate", "a", "b", "--steps", 1)[2] == "seqvae: --steps 1: must be at least 2\n"
+
+
+def test_in_a_folder_bad_files_are_told_counted_and_left_out(seqvae: Run) -> None:
+    code, out, err = seqvae("encode", "@mixed", *TINY)
+    assert code == 0
+    assert "8 latents" in out
+    lines = err.splitlines()
+    assert len(lines) == 3
+    assert "text.mid" in lines[0]
+    assert "3/4" in lines[1]
+    assert "2 of 4 files" in lines[2]
+    code, _, err = seqvae("reconstruct", "@mixed", *TINY)
+    assert code == 0
+    assert sorted(files(Path("reconstruction"))) == ["a.mid", "long.mid", "reconstruction.png"]
+
+
+def test_when_all_of_many_files_are_bad_nothing_is_written(seqvae: Run, tmp_path: Path) -> None:
+    code, out, err = seqvae("reconstruct", "@bad", *TINY)
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1] == "seqvae: none of the 2 files could be used"
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- nothing is overwritten, nothing half done
+
+WRITERS = [
+    (["sample", "-n", 2, "--seed", 1, *TINY, "--out", "place"], "place/sample-02.mid"),
+    (["interpolate", "@a.mid", "@b.mid", *TINY, "--out", "place"], "place/interpolation.png"),
+    (["reconstruct", "@a.mid", *TINY, "--out", "place"], "place/a.mid"),
+    (["decode", "@z4.npz", *TINY, "--out", "place"], "place/02-z4-bar1.mid"),
+    (["encode", "@a.mid", *TINY, "--out", "place/latents.npz"], "place/latents.npz"),
+    (["arithmetic", "--plus", "@a.mid", *TINY, "--out", "place/sum.mid"], "place/sum.mid"),
+    (["evaluate", "@tunes", "--split", "train", *TINY, "--json", "place/figures.json"], "place/figures.json"),
+]
+WRITER_NAMES = [arguments[0] for arguments, _ in WRITERS]
+
+
+@pytest.mark.parametrize(("arguments", "victim"), WRITERS, ids=WRITER_NAMES)
+def test_nothing_is_overwritten_unasked(seqvae: Run, tmp_path: Path, arguments: list, victim: str) -> None:
+    (tmp_path / "place").mkdir()
+    (tmp_path / victim).write_text("dear to its owner")
+    (tmp_path / "place/other.txt").write_text("nobody's business")
+    before = files(tmp_path)
+    code, _, err = seqvae(*arguments)
+    assert code == 2
+    assert victim in err
+    assert "--force" in err
+    assert files(tmp_path) == before
+    code, _, _ = seqvae(*arguments, "--force")
+    assert code == 0
+    after = files(tmp_path)
+    assert after.pop("place/other.txt") == b"nobody's business"
+    assert after[victim] != b"dear to its owner"
+
+
+@pytest.mark.parametrize(("arguments", "victim"), WRITERS[:4], ids=WRITER_NAMES[:4])
+@pytest.mark.parametrize("there", [False, True])
+def test_when_the_disk_is_full_no_half_of_the_files_is_left(
+    seqvae: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list, victim: str, there: bool
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if there:
+        (tmp_path / "place").mkdir()
+    monkeypatch.setattr("data_prep.pictures.piano_rolls", full)
+    code, out, err = seqvae(*arguments)
+    assert (code, out) == (1, "")
+    assert err.count("\n") == 1
+    assert "No space left on device" in err
+    assert list(tmp_path.rglob("*")) == ([tmp_path / "place"] if there else [])
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (KeyboardInterrupt(), 130, "seqvae: interrupted\n"),
+        (PermissionError(errno.EACCES, "Permission denied", "some/file"), 1, "seqvae: some/file: Permission denied\n"),
+    ],
+)
+def test_what_goes_wrong_outside(
+    seqvae: Run, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, line: str
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr("seqvae.config.preset_names", fail)
+    assert seqvae("presets") == (code, "", line)
+
+
+def test_a_programming_error_keeps_its_traceback(seqvae: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqvae.config.preset_names", lambda: {}["nothing"])
+    with pytest.raises(KeyError):
+        seqvae("presets")
