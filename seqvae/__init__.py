@@ -3,28 +3,25 @@
     import seqvae
 
     vae = seqvae.load()
-    for step in vae.interpolate("a.mid", "b.mid", steps=7):
-        print(step)
+    for number, score in enumerate(vae.interpolate("a.mid", "b.mid", steps=7)):
+        score.write_midi(f"step-{number}.mid")
 
-torch is imported by the first call that needs it.
+`load` and `TrainedModel` are fetched when first asked for, so that `import seqvae` is quick: torch comes with them.
+Their types stand in __init__.pyi.
 """
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from seqvae.trained import TrainedModel
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
+__all__ = ["TrainedModel", "__version__", "load"]
 
 
-def load(model: str | Path | None = None, device: str = "auto") -> "TrainedModel":
-    """Load a model by bundled name, run folder or model file; without a name, the bundled melody model.
+def __getattr__(name: str) -> Any:
+    if name in ("TrainedModel", "load"):
+        return getattr(import_module("seqvae.trained"), name)
+    raise AttributeError(f"module 'seqvae' has no attribute '{name}'")
 
-    Raises:
-        seqvae.errors.ModelError: there is none, or it is damaged.
-        seqvae.errors.OptionError: the device is not there.
-    """
-    from seqvae.trained import load as load_model
 
-    return load_model(model, device)
+def __dir__() -> list[str]:
+    return __all__
