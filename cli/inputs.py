@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from seqvae.latent_file import Latents
     from seqvae.trained import TrainedModel
 
+MOST_TOLD = 20  # files left out, each with its reason; more are counted alone
+
 T = TypeVar("T")
 
 
@@ -42,13 +44,14 @@ def each(sources: Sequence[Source], work: Callable[[Path], T]) -> list[tuple[int
 
     if len(sources) == 1:
         return [(0, work(sources[0].path))]
-    done = []
+    done: list[tuple[int, T]] = []
     for place, source in enumerate(tqdm(sources, "reading", unit=" files", disable=None, leave=False)):
         try:
             done.append((place, work(source.path)))
         except (InputError, OptionError) as error:
-            with tqdm.external_write_mode():
-                note(f"left out: {error}")
+            if place - len(done) < MOST_TOLD:
+                with tqdm.external_write_mode():
+                    note(f"left out: {error}")
     if not done:
         raise InputError(f"none of the {len(sources)} files could be used")
     if len(done) < len(sources):

@@ -5,13 +5,15 @@ A check is a Typer callback: it sees the parameter and its value, and refuses wi
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cli.console import option_name
+from data_prep import meters, programs
+from data_prep.errors import InputError
 from seqvae.config import DEVICES, Config, DataConfig
 from seqvae.errors import OptionError
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 PRESET = "melody-2bar"  # of train and prepare, unless another is asked for
 SOURCES_HELP = "Folders (searched to their depths), music files, or one prepared dataset."
+DATA_OPTIONS = ("meter", "pair_bars", "programs")
 
 Check = Callable[[typer.CallbackParam, Any], Any]
 
@@ -57,17 +60,6 @@ def _require(ok: bool, parameter: typer.CallbackParam, value: Any, allowed: str)
     if not ok:
         raise OptionError(f"{option_name(parameter)} {value}: must be {allowed}")
     return value
-
-
-def parse_meter(text: str) -> tuple[int, int]:
-    """The value of --meter. Raises OptionError when it is no meter or does not fit a grid of 16th notes."""
-    from data_prep import meters
-    from data_prep.errors import InputError
-
-    try:
-        return meters.parse_meter(text)
-    except InputError as error:
-        raise OptionError(f"--meter: {error}") from None
 
 
 Model = Annotated[
@@ -116,6 +108,12 @@ Workers = Annotated[
 Meter = Annotated[
     str | None, typer.Option(metavar="N/D", help="The meter of the windows, like 3/4 or 6/8.  [the preset's: 4/4]")
 ]
+Programs = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RANGES", help="General MIDI programs that play melodies, like 0-7,40 or 0-127.  [the preset's: 0-31]"
+    ),
+]
 PairBars = Annotated[
     bool | None,
     typer.Option(
@@ -142,18 +140,19 @@ def numbered(stem: str, n: int) -> list[str]:
     return [f"{stem}-{number:0{width}}" for number in range(1, n + 1)]
 
 
-def with_data_options(config: Config, meter: str | None, pair_bars: bool | None) -> Config:
-    """The configuration with the values of --meter and --pair-bars where they are given."""
-    data = config.data
-    if meter is not None:
-        data = dataclasses.replace(data, meter="{}/{}".format(*parse_meter(meter)))
-    if pair_bars is not None:
-        data = dataclasses.replace(data, pair_bars=pair_bars)
-    return dataclasses.replace(config, data=data)
+def with_data_options(config: Config, given: Mapping[str, Any]) -> Config:
+    """The configuration with the values of --meter, --pair-bars and --programs, where they are `given` and not None."""
+    changes = {name: given[name] for name in DATA_OPTIONS if given[name] is not None}
+    chosen = melody_options(dataclasses.replace(config.data, **changes))
+    plain = {"meter": meters.name(chosen.meter), "programs": programs.text(chosen.programs)}
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, **changes | plain))
 
 
 def melody_options(data: DataConfig) -> "MelodyOptions":
-    """How files are cut into windows."""
-    from data_prep.windows import MelodyOptions
+    """How files are cut into windows. Raises OptionError for a meter or programs that are none."""
+    from data_prep.windows import MelodyOptions  # with numpy, which --help can do without
 
-    return MelodyOptions(meter=parse_meter(data.meter), bars=data.bars, pair_bars=data.pair_bars)
+    try:
+        return MelodyOptions(meters.parse_meter(data.meter), data.bars, data.pair_bars, programs.parse(data.programs))
+    except InputError as error:
+        raise OptionError(str(error)) from None

@@ -12,6 +12,7 @@ from seqvae.errors import OptionError
 
 
 def prepare(
+    context: typer.Context,
     sources: Annotated[
         list[Path],
         typer.Argument(
@@ -22,6 +23,7 @@ def prepare(
     preset: options.Preset = options.PRESET,
     meter: options.Meter = None,
     pair_bars: options.PairBars = None,
+    programs: options.Programs = None,
     workers: options.Workers = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a dataset that is there already.")] = False,
 ) -> None:
@@ -39,7 +41,7 @@ def prepare(
     from data_prep import dataset
     from seqvae.config import preset as read_preset
 
-    chosen = options.melody_options(options.with_data_options(read_preset(preset), meter, pair_bars).data)
+    chosen = options.melody_options(options.with_data_options(read_preset(preset), context.params).data)
     if taken(out) and not dataset.is_dataset(out):
         raise OptionError(f"{out} exists and is no dataset: choose another --out")
     if taken(out) and not force:

@@ -14,6 +14,7 @@ import typer
 from cli import options
 from cli.console import INTERRUPTED, say
 from cli.outputs import taken
+from data_prep import programs
 from data_prep.meters import count
 from seqvae import config as settings
 from seqvae.config import Config
@@ -128,6 +129,7 @@ def train(
     seed: Seed = None,
     meter: options.Meter = None,
     pair_bars: options.PairBars = None,
+    programs: options.Programs = None,
     workers: options.Workers = None,
     resume: Resume = False,
     force: Force = False,
@@ -151,10 +153,10 @@ def train(
         base = read_run(run)
     elif not resume:  # the settings of another run may serve as a preset, its data do not
         base = dataclasses.replace(base, data=dataclasses.replace(base.data, dataset=None))
-    config = options.with_data_options(with_training_options(base, context.params), meter, pair_bars)
+    config = options.with_data_options(with_training_options(base, context.params), context.params)
     settings.check(config)
     dataset = _dataset(sources or [], config, run, workers)
-    config = fit_to_dataset(config, dataset, meter, pair_bars)
+    config = fit_to_dataset(config, dataset, context.params)
     from seqvae.training import train as run_training
 
     _report(run_training(config, dataset.path, run, resume=resume, force=force))
@@ -219,13 +221,14 @@ def _dataset(sources: Sequence[Path], config: Config, run: Path, workers: int | 
     return made
 
 
-def fit_to_dataset(config: Config, dataset: "Dataset", meter: str | None, pair_bars: bool | None) -> Config:
-    """The configuration with the windows of the dataset. Raises OptionError where an option asks for others."""
-    made = {name: dataset.info["options"][name] for name in ("bars", "meter", "pair_bars")}
-    if meter is not None and made["meter"] != config.data.meter:
-        raise OptionError(f"--meter {meter}: {dataset.path} was prepared for {made['meter']}")
-    if pair_bars is not None and made["pair_bars"] != pair_bars:
-        raise OptionError(f"--pair-bars: {dataset.path} was prepared with{'out' * pair_bars} it")
+def fit_to_dataset(config: Config, dataset: "Dataset", given: Mapping[str, Any]) -> Config:
+    """The configuration with the windows of the dataset. Raises OptionError where an option `given` asks for others."""
+    made = {name: dataset.info["options"][name] for name in ("bars", "meter", "pair_bars", "programs")}
+    made["programs"] = programs.text(frozenset(made["programs"]))
+    for name in options.DATA_OPTIONS:
+        if given[name] is not None and getattr(config.data, name) != made[name]:
+            option = name.replace("_", "-")
+            raise OptionError(f"--{option} {given[name]}: {dataset.path} was prepared with {option} {made[name]}")
     return dataclasses.replace(config, data=dataclasses.replace(config.data, **made))
 
 

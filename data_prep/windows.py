@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from data_prep import meters
+from data_prep import meters, programs
 from data_prep.errors import InputError
 from data_prep.melodies import line, melodies, quantize, to_steps
 from data_prep.meters import Meter, parse_meter, steps_per_bar
@@ -139,8 +139,8 @@ def _melody_tracks(piece: Piece, options: MelodyOptions) -> list[np.ndarray]:
         raise InputError("it has drums only")
     chosen = [track for track in pitched if track.program in options.programs]
     if not chosen:
-        programs = ", ".join(map(str, sorted({track.program for track in pitched})))
-        raise InputError(f"none of its instruments plays melodies here (it has program {programs}, see `programs`)")
+        there = programs.text(frozenset(track.program for track in pitched))
+        raise InputError(f"none of its instruments plays melodies here: use --programs {there} for those it has")
     usable = [notes for track in chosen if len(notes := _usable(track.notes))]
     if not usable:
         raise InputError(f"all its notes lie outside pitch {PITCHES.start}-{PITCHES.stop - 1}")

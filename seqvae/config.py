@@ -34,6 +34,7 @@ class DataConfig:
     bars: int = 2
     meter: str = "4/4"
     pair_bars: bool = False  # two 2/4 bars are read as one of 4/4
+    programs: str = "0-31"  # the General MIDI programs that count as playing melodies
     dataset: str | None = None  # the prepared dataset of a run; a resumed run looks for it there
 
 

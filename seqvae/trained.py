@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from data_prep import programs
 from data_prep.examples import Example, examples
 from data_prep.meters import parse_meter
 from data_prep.pictures import piano_rolls
@@ -77,7 +78,8 @@ def load(model: str | Path | None = None, device: str = "auto") -> "TrainedModel
 
 def melody_options(config: Config) -> MelodyOptions:
     """How files are cut into windows for a configuration. Raises InputError for an impossible meter."""
-    return MelodyOptions(meter=parse_meter(config.data.meter), bars=config.data.bars, pair_bars=config.data.pair_bars)
+    data = config.data
+    return MelodyOptions(parse_meter(data.meter), data.bars, data.pair_bars, programs.parse(data.programs))
 
 
 class TrainedModel:

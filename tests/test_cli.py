@@ -58,6 +58,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tune([60, 62], 1).write_midi(folder / "short.mid")
     tune([60, 62, 64], 6, meter=(3, 4)).write_midi(folder / "waltz.mid")
     tune([36, 38], 4, is_drum=True).write_midi(folder / "drums.mid")
+    tune([60, 62], 4, program=73).write_midi(folder / "flute.mid")
     Score((), 32).write_midi(folder / "silent.mid")
     (folder / "empty.mid").touch()
     (folder / "text.mid").write_text("this is no music")
@@ -274,11 +275,17 @@ def test_prepare_evaluate_and_info(seqvae: Run) -> None:
     assert "3/4" in err
 
 
-def test_prepare_takes_meter_and_pairs_of_bars(seqvae: Run) -> None:
-    succeed(seqvae("prepare", "@waltz.mid", "--meter", "3/4", "--out", "waltzes"))
-    assert json.loads(Path("waltzes/dataset.json").read_text())["options"]["meter"] == "3/4"
-    succeed(seqvae("prepare", "@tunes", "--pair-bars", "--out", "pairs"))
-    assert json.loads(Path("pairs/dataset.json").read_text())["options"]["pair_bars"] is True
+@pytest.mark.parametrize(
+    ("source", "option", "name", "value"),
+    [
+        ("@waltz.mid", ["--meter", "3/4"], "meter", "3/4"),
+        ("@tunes", ["--pair-bars"], "pair_bars", True),
+        ("@flute.mid", ["--programs", "0-1,73"], "programs", [0, 1, 73]),
+    ],
+)
+def test_prepare_takes_options_of_the_data(seqvae: Run, source: str, option: list, name: str, value: object) -> None:
+    succeed(seqvae("prepare", source, *option, "--out", "D"))
+    assert json.loads(Path("D/dataset.json").read_text())["options"][name] == value
 
 
 def test_presets(seqvae: Run) -> None:
@@ -391,6 +398,17 @@ def test_a_run_keeps_the_windows_of_its_dataset(seqvae: Run, small: list[str]) -
     assert "3/4" in err
 
 
+def test_options_of_the_data_reach_the_run(seqvae: Run, small: list[str]) -> None:
+    succeed(seqvae("train", "@tunes", *small, "--pair-bars", "--programs", "0-1, 40", "--out", "run"))
+    data = load("run").config.data
+    assert (data.pair_bars, data.programs) == (True, "0-1,40")
+    succeed(seqvae("prepare", "@tunes", "--out", "D"))
+    for option in (["--pair-bars"], ["--programs", "0-5"]):
+        code, _, err = seqvae("train", "D", *small, *option, "--out", "x")
+        assert code == 2
+        assert err.startswith(f"seqvae: {option[0]}")
+
+
 def test_too_little_music_to_train_on(seqvae: Run, small: list[str]) -> None:
     code, _, err = seqvae("train", "@waltz.mid", *small, "--meter", "3/4", "--out", "run")
     assert code == 1
@@ -427,6 +445,7 @@ WRONG_USE = [
     ["prepare", "@tunes"],
     ["prepare", "@tunes", "--out", "D", "--meter", "4/3"],
     ["prepare", "@tunes", "--out", "D", "--meter", "waltz"],
+    ["prepare", "@tunes", "--out", "D", "--programs", "piano"],
     ["prepare", "@tunes", "--out", "D", "--workers", 0],
     ["prepare", "@tunes", "--out", "@tunes", "--force"],
     ["train"],
@@ -471,7 +490,10 @@ FAILURES = [
     ["decode", "@tiny.safetensors", *TINY],
     ["decode", "@z4.npz", "--model", "@other.safetensors"],
     ["evaluate", "@waltz.mid", *TINY],
-    *(["prepare", f"@{bad}", "--out", "deep/D"] for bad in ("nothing", "missing", "bad", "drums.mid", "waltz.mid")),
+    *(
+        ["prepare", f"@{bad}", "--out", "deep/D"]
+        for bad in ("nothing", "missing", "bad", "drums.mid", "flute.mid", "waltz.mid")
+    ),
     *(["train", f"@{bad}", "--out", "deep/run"] for bad in ("nothing", "missing", "bad", "drums.mid", "waltz.mid")),
     *(["info", f"@{bad}"] for bad in ("missing", "nothing", "text.mid", "cut.mid")),
 ]
