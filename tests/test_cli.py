@@ -2,9 +2,9 @@
 
 import errno
 import json
+import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -141,10 +141,11 @@ def test_help_starts_fast_and_loads_nothing_heavy() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert loaded == []
     seconds = []
-    for _ in range(5):
-        begin = time.perf_counter()
+    for _ in range(5):  # processor time: the clock on the wall also counts what else the machine does
+        before = os.times()
         done = subprocess.run([sys.executable, "-m", "cli.main", "--help"], capture_output=True, text=True, check=True)
-        seconds.append(time.perf_counter() - begin)
+        after = os.times()
+        seconds.append(sum(after[2:4]) - sum(before[2:4]))
     assert done.stdout.startswith("Usage: seqvae ")
     assert min(seconds) < 0.4
 
@@ -469,6 +470,7 @@ WRONG_USE = [
     ["corpus", "miscFolk"],
     ["presets", "nonsense"],
 ]
+NO_MELODIES = ("nothing", "missing", "bad", "drums.mid", "flute.mid", "waltz.mid")
 FAILURES = [
     *(
         ["interpolate", "@a.mid", f"@{bad}.mid", *TINY]
@@ -490,11 +492,8 @@ FAILURES = [
     ["decode", "@tiny.safetensors", *TINY],
     ["decode", "@z4.npz", "--model", "@other.safetensors"],
     ["evaluate", "@waltz.mid", *TINY],
-    *(
-        ["prepare", f"@{bad}", "--out", "deep/D"]
-        for bad in ("nothing", "missing", "bad", "drums.mid", "flute.mid", "waltz.mid")
-    ),
-    *(["train", f"@{bad}", "--out", "deep/run"] for bad in ("nothing", "missing", "bad", "drums.mid", "waltz.mid")),
+    *(["prepare", f"@{bad}", "--out", "deep/D"] for bad in NO_MELODIES),
+    *(["train", f"@{bad}", "--out", "deep/run"] for bad in NO_MELODIES),
     *(["info", f"@{bad}"] for bad in ("missing", "nothing", "text.mid", "cut.mid")),
 ]
 BAD_INPUT = [*((2, arguments) for arguments in WRONG_USE), *((1, arguments) for arguments in FAILURES)]
