@@ -41,7 +41,7 @@ def gather(results: Iterable[Loaded], path: Path, length: int) -> Found:
     names: list[str] = []
     skipped: list[tuple[str, str]] = []
     counts: list[int] = []
-    bars = [np.empty(0, np.int32)]
+    bars = [np.empty(0, np.int64)]
     with path.open("wb") as file:
         for loaded in results:
             skipped += loaded.skipped

@@ -18,16 +18,19 @@ the first and the last have the length that the meter asks for, the bar lines te
 other as they are written.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from data_prep.errors import InputError
 from data_prep.piece import Piece, Track
 
 TICKS = 10080  # a quarter: 2^5 * 3^2 * 5 * 7, exact for 128ths and for triplets, quintuplets and septuplets of 32nds
 _FILE_TICKS = (480, 960, 3360, TICKS)  # the first that holds a piece exactly: programs expect a few hundred
+_LONGEST = 10**6 * TICKS
 _VELOCITY = 80
 
 
@@ -64,7 +67,13 @@ class Voice:
 
 
 def to_piece(name: str, voices: Sequence[Voice]) -> Piece:
-    """Lay the voices on the grid; meters and tempos are those of the first voice that has any."""
+    """Lay the voices on the grid; meters and tempos are those of the first voice that has any.
+
+    Raises:
+        InputError: it is longer than any music.
+    """
+    if any(sum(bar.length for bar in voice.bars) > _LONGEST for voice in voices):
+        raise InputError("it is longer than a million quarter notes")
     tracks: list[tuple[Voice, np.ndarray]] = []
     meters: list[tuple[int, tuple[int, int]]] = []
     tempos: list[tuple[int, float]] = []
@@ -116,6 +125,17 @@ def bar_ticks(meter: tuple[int, int] | None) -> int:
     """The length of a full bar; 4/4 where nothing is written."""
     numerator, denominator = meter or (4, 4)
     return 4 * TICKS * numerator // denominator
+
+
+def check_meters(numerators: Iterable[str]) -> None:
+    """Refuse meters like 5000/4: music21 would divide such a bar for minutes.
+
+    Raises:
+        InputError: a number has more than two digits.
+    """
+    for numerator in numerators:
+        if re.search(r"\d{3}", numerator):
+            raise InputError(f"its meter {numerator.strip()[:20]} is none")
 
 
 def _share(bar: Bar, after: Bar, full: int) -> bool:

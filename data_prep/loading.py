@@ -55,7 +55,7 @@ def load(source: Source, options: MelodyOptions) -> Loaded:
         except Exception as error:
             skipped.append((name, _reason(error, source)))
         else:
-            tunes.append(Tune(name, np.stack([w.ids for w in found]), np.array([w.bar + 1 for w in found], np.int32)))
+            tunes.append(Tune(name, np.stack([w.ids for w in found]), np.array([w.bar + 1 for w in found], np.int64)))
     return Loaded(tunes, skipped)
 
 

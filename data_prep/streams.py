@@ -8,8 +8,9 @@ import re
 import zipfile
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
-from data_prep.bars import TICKS, Bar, Voice, WrittenNote, to_piece
+from data_prep.bars import TICKS, Bar, Voice, WrittenNote, check_meters, to_piece
 from data_prep.errors import InputError
 from data_prep.piece import Piece
 
@@ -41,9 +42,12 @@ def parse_xml(data: bytes, name: str) -> Piece:
     """MusicXML as a piece; `name` serves where the score has no title. music21's own errors pass through."""
     from music21.musicxml.xmlToM21 import MusicXMLImporter
 
+    root = ElementTree.fromstring(data)  # from bytes: the file says its encoding itself
+    if root.tag != "score-partwise":
+        raise InputError(f"it is no MusicXML written part by part: its root is <{root.tag[:40]}>")
+    check_meters(beats.text or "" for beats in root.iter("beats"))
     importer = MusicXMLImporter()
-    importer.xmlText = data
-    importer.parseXMLText()
+    importer.xmlRootToScore(root, importer.stream)
     return _piece(importer.stream, name)
 
 
@@ -51,6 +55,7 @@ def parse_kern(text: str, name: str) -> Piece:
     """Humdrum kern as a piece; `name` serves where the score has no title. music21's own errors pass through."""
     from music21.humdrum.spineParser import HumdrumDataCollection
 
+    check_meters(re.findall(r"\*M([\d+]+)/", text))
     humdrum = HumdrumDataCollection(text)
     humdrum.parse()
     return _piece(humdrum.stream, name)

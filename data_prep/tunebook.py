@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from data_prep.bars import TICKS, Bar, Voice, WrittenNote, to_piece
+from data_prep.bars import TICKS, Bar, Voice, WrittenNote, check_meters, to_piece
 from data_prep.errors import InputError
 from data_prep.piece import Piece
 
@@ -63,10 +63,11 @@ def parse(tune: str) -> Piece:
     """One tune as a piece, a track for each voice.
 
     Raises:
-        InputError: there are no notes in it. music21's own errors pass through.
+        InputError: there are no notes in it, or no meter. music21's own errors pass through.
     """
     from music21.abcFormat import ABCHandler
 
+    check_meters(re.findall(r"^M:(.*)", tune, re.MULTILINE))
     handler = ABCHandler()
     handler.process(tune)
     voices = [Voice(bars) for bars in _voices(handler.tokens) if any(bar.notes for bar in bars)]

@@ -197,6 +197,7 @@ def test_musicxml_plain_and_compressed(tmp_path: Path) -> None:
     files = {"META-INF/container.xml": container, "other.xml": "<x/>", "score.xml": MUSICXML}
     write_mxl(tmp_path / "c.mxl", files)
     write_mxl(tmp_path / "d.mxl", {"score.xml": MUSICXML})
+    (tmp_path / "e.xml").write_bytes(MUSICXML.replace("?>", ' encoding="UTF-16"?>', 1).encode("utf-16"))
     for path in sorted(tmp_path.iterdir()):
         (piece,) = read_pieces(path)
         assert heads(piece) == WANTED, path.name
@@ -237,6 +238,27 @@ def test_what_cannot_be_read_is_told_in_one_line(
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < len(str(path)) + 200
     assert capfd.readouterr() == ("", "")
+
+
+HEAD = "X:1\nT:t\nM:4/4\nL:1/8\nK:C\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.abc", HEAD.replace("M:4", "M:99999") + "CDEF|", "meter 99999/4"),  # music21 would think for minutes
+        ("b.abc", HEAD + "[M:4444/4]CDEF|", "meter 4444/4"),
+        ("c.xml", MUSICXML.replace("<beats>4", "<beats>999999"), "meter 999999"),
+        ("d.krn", "**kern\n*M99999/4\n4c\n*-\n", "meter 99999"),
+        ("e.abc", HEAD + "C99999999999999 D|" * 3, "longer than"),
+        ("f.xml", MUSICXML.replace("score-partwise", "score-timewise"), "score-timewise"),
+        ("g.xml", MUSICXML.replace("<divisions>2", "<divisions>0"), "ZeroDivisionError"),
+    ],
+)
+def test_strange_numbers_are_refused_at_once(tmp_path: Path, name: str, content: str, message: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_pieces(tmp_path / name)
 
 
 def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
