@@ -31,6 +31,7 @@ from seqvae.objectives import charged_rate
 from seqvae.schedules import annealed_beta, learning_rate, sampling_probability
 from seqvae.vae import SequenceVAE
 
+MODEL_FILE, STATE_FILE = "model.safetensors", "last.pt"
 SKIPS_IN_A_ROW = 20  # non-finite steps after which a run is given up
 SAVE_EVERY = 60.0  # seconds between two training states
 MOST_VALID = 4096  # sequences looked at after each epoch
@@ -100,49 +101,67 @@ def train(
         data_prep's InputError: the dataset cannot be read.
     """
     check(config)
-    data = SequenceData(dataset)
-    if not len(data.dataset.split("valid")):
-        raise TrainingError(f"{dataset} has no windows to validate on: {len(data.train)} are too few, add more music")
-    config = _fitted(config, data, dataset)
-    training = config.training
-    device = choose_device(training.device)
-    precision = choose_precision(training.precision, device)
-    model = _new_model(config).to(device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=training.learning_rate, fused=True)
-    done = Progress()
-    _open_run(out, config, resume=resume, force=force)
-    if resume:
-        done = _load(out, model, optimizer)
-    steps_per_epoch = data.steps_per_epoch(training.batch_size)
-    log = MetricsLog(out, keep_epochs=done.epoch)
+    run = _open(config, dataset, out, resume=resume, force=force)
+    training, done, steps_per_epoch = run.config.training, run.done, run.steps_per_epoch
     started, saved = time.monotonic() - done.elapsed, time.monotonic()
     stopped = "finished"
     with Interruption() as interruption, _bar(training, steps_per_epoch, done, progress) as bar:
         while (share := done.share_of_budget(training, steps_per_epoch)) < 1.0:
-            tokens = data.training_batch(done.step, training.batch_size, training.seed, training.transpose)
-            shown = _step(model, optimizer, tokens.to(device), done, training, share, precision)
+            tokens = run.data.training_batch(done.step, training.batch_size, training.seed, training.transpose)
+            shown = _step(run, tokens.to(run.device), share)
             done.elapsed = time.monotonic() - started
             bar.update()
             bar.set_postfix(shown | {"seq/s": f"{len(tokens) * (bar.format_dict['rate'] or 0.0):.0f}"}, refresh=False)
-            last = done.share_of_budget(training, steps_per_epoch) >= 1.0
-            if done.step % steps_per_epoch == 0 or last:
-                better = _finish_epoch(model, data, done, log, config, out, precision, shown)
+            over = done.share_of_budget(training, steps_per_epoch) >= 1.0
+            if done.step % steps_per_epoch == 0 or over:
+                _finish_epoch(run, shown)
                 if on_epoch is not None:
-                    on_epoch(model, out, done.step)
-                if training.patience is not None and not better and done.stale_epochs >= training.patience:
+                    on_epoch(run.model, out, done.step)
+                if training.patience is not None and done.stale_epochs >= training.patience:
                     stopped = "early"
                     break
             if interruption.asked:
                 stopped = "interrupted"
                 break
             if time.monotonic() - saved > SAVE_EVERY:
-                _save(out, model, optimizer, done)
+                _save(run)
                 saved = time.monotonic()
-    _save(out, model, optimizer, done)
-    log.close()
-    if not (out / "model.safetensors").exists():  # interrupted before the first epoch's end: keep what there is
-        save_model(out / "model.safetensors", model, config, data.tokenizer.to_json(), {})
+    _save(run)
+    run.log.close()
+    if not (out / MODEL_FILE).exists():  # interrupted before the first epoch's end: keep what there is
+        _save_model(run, {})
     return TrainResult(out, done.step, done.epoch, stopped, done.skipped, done.best)
+
+
+@dataclass
+class _Run:
+    """Everything a run works with."""
+
+    out: Path
+    config: Config
+    data: SequenceData
+    model: SequenceVAE
+    optimizer: torch.optim.Optimizer
+    device: torch.device
+    precision: str
+    done: Progress
+    log: MetricsLog
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.data.steps_per_epoch(self.config.training.batch_size)
+
+
+def _open(config: Config, dataset: Path, out: Path, *, resume: bool, force: bool) -> _Run:
+    data = SequenceData(dataset)
+    config = _fitted(config, data, dataset)
+    device = choose_device(config.training.device)
+    precision = choose_precision(config.training.precision, device)
+    model = _new_model(config).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.training.learning_rate, fused=True)
+    _open_folder(out, config, resume=resume, force=force)
+    done = _load(out, model, optimizer) if resume else Progress()
+    return _Run(out, config, data, model, optimizer, device, precision, done, MetricsLog(out, done.epoch))
 
 
 def _fitted(config: Config, data: SequenceData, dataset: Path) -> Config:
@@ -158,7 +177,7 @@ def _new_model(config: Config) -> SequenceVAE:
         return SequenceVAE(config.model)
 
 
-def _open_run(out: Path, config: Config, *, resume: bool, force: bool) -> None:
+def _open_folder(out: Path, config: Config, *, resume: bool, force: bool) -> None:
     """Make the run folder, or make sure that it is the one to resume."""
     known = out / "config.toml"
     if resume:
@@ -187,54 +206,51 @@ def _check_resumable(before: Config, config: Config, out: Path) -> None:
                 raise OptionError(f"--resume: {out} was trained with {option} {old[key]}, not {new[key]}")
 
 
-def _step(
-    model: SequenceVAE,
-    optimizer: torch.optim.Optimizer,
-    tokens: torch.Tensor,
-    done: Progress,
-    training: TrainConfig,
-    share: float,
-    precision: str,
-) -> dict[str, str]:
+def _step(run: _Run, tokens: torch.Tensor, share: float) -> dict[str, str]:
     """One step of the optimizer; returns what the progress line shows."""
-    device = tokens.device
+    training, done = run.config.training, run.done
     seed = int(np.random.SeedSequence([training.seed, done.step]).generate_state(1)[0])
-    generator = torch.Generator(device).manual_seed(seed)
-    beta = annealed_beta(training.annealing, done.step, beta=training.beta, steps=training.annealing_steps)
-    probability = sampling_probability(
-        training.scheduled_sampling,
-        done.step,
-        rate=training.scheduled_sampling_rate,
-        steps=training.scheduled_sampling_steps,
-    )
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate(
-            training.learning_rate_decay,
-            done.step,
-            share,
-            first=training.learning_rate,
-            last=training.final_learning_rate,
-        )
-    with autocast(device, precision):
-        terms = model(tokens, generator, probability)
+    generator = torch.Generator(run.device).manual_seed(seed)
+    beta, sampled, rate_now = _scheduled(training, done.step, share)
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate_now
+    with autocast(run.device, run.precision):
+        terms = run.model(tokens, generator, sampled)
     distortion = terms.distortion.mean()
     loss = distortion + beta * charged_rate(terms.rates, training.free_bits, training.free_bits_per)
-    optimizer.zero_grad(set_to_none=True)
+    run.optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    norm = nn.utils.clip_grad_norm_(model.parameters(), training.clip)
+    norm = nn.utils.clip_grad_norm_(run.model.parameters(), training.clip)
     done.step += 1
     if torch.isfinite(loss) & torch.isfinite(norm):
-        optimizer.step()
+        run.optimizer.step()
         done.skipped_in_a_row = 0
     else:
         _skip(done)
-    rate = terms.rates.sum(-1).mean().item()
-    return {
-        "loss": f"{loss.item():.2f}",
-        "distortion": f"{distortion.item():.2f}",
-        "rate": f"{rate:.2f}",
-        "beta": f"{beta:.3f}",
-    }
+    rate = terms.rates.sum(-1).mean()
+    figures = {"loss": loss, "distortion": distortion, "rate": rate}
+    return {name: f"{figure.item():.2f}" for name, figure in figures.items()} | {"beta": f"{beta:.3f}"}
+
+
+def _scheduled(training: TrainConfig, step: int, share: float) -> tuple[float, float, float]:
+    """beta, the share of sampled inputs, and the learning rate at a step."""
+    sampled = sampling_probability(
+        training.scheduled_sampling,
+        step,
+        rate=training.scheduled_sampling_rate,
+        steps=training.scheduled_sampling_steps,
+    )
+    return (
+        annealed_beta(training.annealing, step, beta=training.beta, steps=training.annealing_steps),
+        sampled,
+        learning_rate(
+            training.learning_rate_decay,
+            step,
+            share,
+            first=training.learning_rate,
+            last=training.final_learning_rate,
+        ),
+    )
 
 
 def _skip(done: Progress) -> None:
@@ -247,46 +263,38 @@ def _skip(done: Progress) -> None:
         )
 
 
-def _finish_epoch(
-    model: SequenceVAE,
-    data: SequenceData,
-    done: Progress,
-    log: MetricsLog,
-    config: Config,
-    out: Path,
-    precision: str,
-    shown: dict[str, str],
-) -> bool:
-    """Validate, write a row of metrics, and keep the model if it is the best so far; says whether it was."""
-    training = config.training
+def _finish_epoch(run: _Run, shown: dict[str, str]) -> None:
+    """Validate, write a row of metrics, and keep the model if it is the best so far."""
+    training, done = run.config.training, run.done
     done.epoch += 1
-    model.eval()
-    note_on = torch.from_numpy(data.tokenizer.note_on)
-    batches = data.batches("valid", training.batch_size, most=MOST_VALID)
-    with autocast(next(model.parameters()).device, precision):
-        valid = evaluate(model, batches, note_on)
-    model.train()
-    log.write(done.epoch, done.step, done.elapsed, {f"train_{k}": float(v) for k, v in shown.items()} | valid)
-    better = not done.best or valid[training.select] > done.best[training.select]
-    if better:
+    run.model.eval()
+    note_on = torch.from_numpy(run.data.tokenizer.note_on)
+    with autocast(run.device, run.precision):
+        valid = evaluate(run.model, run.data.batches("valid", training.batch_size, most=MOST_VALID), note_on)
+    run.model.train()
+    run.log.write(done.epoch, done.step, done.elapsed, {f"train_{k}": float(v) for k, v in shown.items()} | valid)
+    if not done.best or valid[training.select] > done.best[training.select]:
         done.best, done.stale_epochs = valid | {"step": float(done.step)}, 0
-        save_model(out / "model.safetensors", model, config, data.tokenizer.to_json(), done.best)
+        _save_model(run, done.best)
     else:
         done.stale_epochs += 1
-    return better
 
 
-def _save(out: Path, model: SequenceVAE, optimizer: torch.optim.Optimizer, done: Progress) -> None:
+def _save_model(run: _Run, metrics: dict[str, float]) -> None:
+    save_model(run.out / MODEL_FILE, run.model, run.config, run.data.tokenizer.to_json(), metrics)
+
+
+def _save(run: _Run) -> None:
     state = {
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "done": dataclasses.asdict(done),
+        "model": run.model.state_dict(),
+        "optimizer": run.optimizer.state_dict(),
+        "done": dataclasses.asdict(run.done),
     }
-    save_state(out / "last.pt", state)
+    save_state(run.out / STATE_FILE, state)
 
 
 def _load(out: Path, model: SequenceVAE, optimizer: torch.optim.Optimizer) -> Progress:
-    state: dict[str, Any] = load_state(out / "last.pt")
+    state: dict[str, Any] = load_state(out / STATE_FILE)
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     return Progress(**state["done"])
