@@ -72,6 +72,7 @@ class TrainConfig:
     scheduled_sampling: str = "none"
     scheduled_sampling_rate: float = 0.5  # the probability it rises to
     scheduled_sampling_steps: int = 2000  # scale of the ramp
+    scheduled_sampling_parallel: bool = False  # two fast passes instead of T exact steps
     transpose: int | None = None  # semitones: a random shift of at most so many, anew each time
     patience: int | None = None  # epochs without a better valid score before stopping early
     select: str = "elbo"  # the valid score by which the best model is kept

@@ -215,7 +215,7 @@ def _step(run: _Run, tokens: torch.Tensor, share: float) -> dict[str, str]:
     for group in run.optimizer.param_groups:
         group["lr"] = rate_now
     with autocast(run.device, run.precision):
-        terms = run.model(tokens, generator, sampled)
+        terms = run.model(tokens, generator, sampled, training.scheduled_sampling_parallel)
     distortion = terms.distortion.mean()
     loss = distortion + beta * charged_rate(terms.rates, training.free_bits, training.free_bits_per)
     run.optimizer.zero_grad(set_to_none=True)

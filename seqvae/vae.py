@@ -10,7 +10,7 @@ from seqvae.config import ModelConfig
 from seqvae.decoders import LSTMDecoder
 from seqvae.encoders import LSTMEncoder
 from seqvae.objectives import distortion, rate_per_dimension
-from seqvae.sampling import scheduled_forward
+from seqvae.sampling import parallel_scheduled_forward, scheduled_forward
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,11 @@ class SequenceVAE(nn.Module):
         return self.decoder(z, tokens)
 
     def forward(
-        self, tokens: Tensor, generator: torch.Generator | None = None, sampling_probability: float = 0.0
+        self,
+        tokens: Tensor,
+        generator: torch.Generator | None = None,
+        sampling_probability: float = 0.0,
+        parallel_sampling: bool = False,
     ) -> Terms:
         """One pass with one sample of z.
 
@@ -53,12 +57,14 @@ class SequenceVAE(nn.Module):
             tokens: (B, T) int64.
             generator: source of all noise, for a result that can be repeated.
             sampling_probability: share of the decoder's inputs that are its own samples (scheduled sampling).
+            parallel_sampling: draw them all at once, from a teacher-forced pass.
         """
         posterior = self.encode(tokens)
         noise = torch.randn(posterior.loc.shape, generator=generator, device=tokens.device, dtype=posterior.loc.dtype)
         z = posterior.loc + posterior.scale * noise
         if sampling_probability > 0:
-            logits = scheduled_forward(self.decoder, z, tokens, sampling_probability, generator)
+            scheduled = parallel_scheduled_forward if parallel_sampling else scheduled_forward
+            logits = scheduled(self.decoder, z, tokens, sampling_probability, generator)
         else:
             logits = self.decode(z, tokens)
         return Terms(distortion(logits, tokens), rate_per_dimension(posterior), logits)

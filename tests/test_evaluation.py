@@ -18,9 +18,7 @@ NOTE_ON = torch.arange(6) >= 2
 @pytest.fixture
 def model() -> SequenceVAE:
     torch.manual_seed(1)
-    return SequenceVAE(
-        ModelConfig(vocabulary_size=6, length=8, encoder_size=8, decoder_size=8, latent_size=3)
-    ).eval()
+    return SequenceVAE(ModelConfig(vocabulary_size=6, length=8, encoder_size=8, decoder_size=8, latent_size=3)).eval()
 
 
 @pytest.fixture
@@ -64,9 +62,7 @@ def test_elbo_is_minus_distortion_minus_rate(model: SequenceVAE, tokens: torch.T
 def test_importance_weighted_likelihood_approaches_the_integral(tokens: torch.Tensor) -> None:
     """With one latent dimension, p(x) is a sum over a fine grid."""
     torch.manual_seed(3)
-    model = SequenceVAE(
-        ModelConfig(vocabulary_size=6, length=8, encoder_size=8, decoder_size=8, latent_size=1)
-    ).eval()
+    model = SequenceVAE(ModelConfig(vocabulary_size=6, length=8, encoder_size=8, decoder_size=8, latent_size=1)).eval()
     with torch.no_grad():
         model.encoder.scale.bias.fill_(1.0)
         grid = torch.linspace(-6, 6, 601)

@@ -1,9 +1,12 @@
 """Draws follow the distribution they claim to."""
 
+from collections.abc import Callable
+
+import pytest
 import torch
 
 from seqvae.config import ModelConfig
-from seqvae.sampling import draw, filtered, generate, scheduled_forward
+from seqvae.sampling import draw, filtered, generate, parallel_scheduled_forward, scheduled_forward
 from seqvae.vae import SequenceVAE
 
 LOGITS = torch.tensor([1.0, 3.0, 0.0, 2.0])
@@ -57,12 +60,22 @@ def test_same_seed_same_ids() -> None:
     assert torch.equal(first, again)
 
 
-def test_scheduled_sampling_without_own_draws_is_teacher_forcing() -> None:
+@pytest.mark.parametrize("scheduled", [scheduled_forward, parallel_scheduled_forward])
+def test_scheduled_sampling_without_own_draws_is_teacher_forcing(scheduled: Callable[..., torch.Tensor]) -> None:
     model, z = tiny(), torch.randn(3, 4)
     tokens = torch.randint(0, 6, (3, 8))
-    torch.testing.assert_close(
-        scheduled_forward(model.decoder, z, tokens, 0.0, torch.Generator()), model.decode(z, tokens)
-    )
+    torch.testing.assert_close(scheduled(model.decoder, z, tokens, 0.0), model.decode(z, tokens))
+
+
+def test_parallel_draws_replace_their_share_of_the_inputs() -> None:
+    """A decoder that is sure of id 2 replaces inputs by 2, so that its logits are those of mixed inputs."""
+    model, z = tiny(), torch.randn(3, 4)
+    with torch.no_grad():
+        model.decoder.output.bias[2] = 100.0
+    tokens = torch.randint(3, 6, (3, 8))
+    found = parallel_scheduled_forward(model.decoder, z, tokens, 1.0)
+    torch.testing.assert_close(found, model.decode(z, torch.full_like(tokens, 2)))
+    assert found.requires_grad
 
 
 def test_scheduled_sampling_with_only_own_draws_ignores_the_truth() -> None:

@@ -77,12 +77,15 @@ def test_training_lowers_the_loss(dataset: Path, tmp_path: Path) -> None:
     assert float(rows[-1]["distortion"]) < 0.8 * float(rows[0]["distortion"])
 
 
-@pytest.mark.parametrize("scheduled", ["none", "constant"])
-def test_interrupted_and_resumed_ends_with_the_same_weights(dataset: Path, tmp_path: Path, scheduled: str) -> None:
-    whole = adapted(scheduled_sampling=scheduled)
+@pytest.mark.parametrize(
+    "scheduled",
+    [{}, {"scheduled_sampling": "constant"}, {"scheduled_sampling": "constant", "scheduled_sampling_parallel": True}],
+)
+def test_interrupted_and_resumed_ends_with_the_same_weights(dataset: Path, tmp_path: Path, scheduled: dict) -> None:
+    whole = adapted(**scheduled)
     train(whole, dataset, tmp_path / "whole")
     in_two = tmp_path / "in-two"
-    train(adapted(scheduled_sampling=scheduled, steps=5), dataset, in_two)
+    train(adapted(**scheduled, steps=5), dataset, in_two)
     result = train(whole, dataset, in_two, resume=True)
     assert result.steps == 12
     assert_equal(weights(tmp_path / "whole"), weights(in_two))
