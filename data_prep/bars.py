@@ -32,6 +32,7 @@ TICKS = 10080  # a quarter: 2^5 * 3^2 * 5 * 7, exact for 128ths and for triplets
 _FILE_TICKS = (480, 960, 3360, TICKS)  # the first that holds a piece exactly: programs expect a few hundred
 _LONGEST = 10**6 * TICKS
 _VELOCITY = 80
+_METER = re.compile(r"(?:\(?(\d{1,2}(?:\s*\+\s*\d{1,2})*)\)?\s*/\s*\d{1,3}|C\|?|none|)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +128,19 @@ def bar_ticks(meter: tuple[int, int] | None) -> int:
     return 4 * TICKS * numerator // denominator
 
 
-def check_meters(numerators: Iterable[str]) -> None:
-    """Refuse meters like 5000/4: music21 would divide such a bar for minutes.
+def check_meters(meters: Iterable[str]) -> None:
+    """Refuse what is no meter of music: music21 would divide a bar of 5000/4 for minutes.
+
+    Args:
+        meters: as they are written: "4/4", "2+2+3/8", "C", "C|", "none", or nothing.
 
     Raises:
-        InputError: a number has more than two digits.
+        InputError: one of them is no meter, or has more than 99 beats.
     """
-    for numerator in numerators:
-        if re.search(r"\d{3}", numerator):
-            raise InputError(f"its meter {numerator.strip()[:20]} is none")
+    for meter in map(str.strip, meters):
+        numbers = _METER.fullmatch(meter)
+        if not numbers or sum(map(int, re.findall(r"\d+", numbers[1] or ""))) > 99:
+            raise InputError(f"its meter {meter[:20]} is none")
 
 
 def _share(bar: Bar, after: Bar, full: int) -> bool:

@@ -45,7 +45,7 @@ def parse_xml(data: bytes, name: str) -> Piece:
     root = ElementTree.fromstring(data)  # from bytes: the file says its encoding itself
     if root.tag != "score-partwise":
         raise InputError(f"it is no MusicXML written part by part: its root is <{root.tag[:40]}>")
-    check_meters(beats.text or "" for beats in root.iter("beats"))
+    check_meters(f"{beats.text}/4" for beats in root.iter("beats"))
     importer = MusicXMLImporter()
     importer.xmlRootToScore(root, importer.stream)
     return _piece(importer.stream, name)
@@ -55,7 +55,7 @@ def parse_kern(text: str, name: str) -> Piece:
     """Humdrum kern as a piece; `name` serves where the score has no title. music21's own errors pass through."""
     from music21.humdrum.spineParser import HumdrumDataCollection
 
-    check_meters(re.findall(r"\*M([\d+]+)/", text))
+    check_meters(f"{beats}/4" for beats in re.findall(r"\*M(\d+)", text))
     humdrum = HumdrumDataCollection(text)
     humdrum.parse()
     return _piece(humdrum.stream, name)

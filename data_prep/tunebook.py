@@ -67,7 +67,7 @@ def parse(tune: str) -> Piece:
     """
     from music21.abcFormat import ABCHandler
 
-    check_meters(re.findall(r"^M:(.*)", tune, re.MULTILINE))
+    check_meters(re.findall(r"^M:([^%\n]*)", tune, re.MULTILINE))
     handler = ABCHandler()
     handler.process(tune)
     voices = [Voice(bars) for bars in _voices(handler.tokens) if any(bar.notes for bar in bars)]
