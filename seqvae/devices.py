@@ -21,10 +21,15 @@ def choose_device(name: str = "auto") -> torch.device:
 def choose_precision(name: str, device: torch.device) -> str:
     """auto: bf16 where the processor multiplies it natively, else fp32. Raises OptionError for bf16 where it is not."""
     native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    native = native or (device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())
+    native = native or (device.type == "cpu" and _multiplies_bf16())
     if name == "bf16" and not native:
         raise OptionError(f"--precision bf16: this {device.type} device has no bf16 arithmetic; use auto or fp32")
     return name if name != "auto" else ("bf16" if native else "fp32")
+
+
+def _multiplies_bf16() -> bool:
+    """Whether the processor has bf16 products; torch tells it under a private name, so it may be gone one day."""
+    return getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
