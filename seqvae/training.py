@@ -154,6 +154,8 @@ class _Run:
 
 def _open(config: Config, dataset: Path, out: Path, *, resume: bool, force: bool) -> _Run:
     data = SequenceData(dataset)
+    if not len(data.dataset.split("valid")):
+        raise TrainingError(f"{dataset} has no windows to validate on: {len(data.train)} are too few, add more music")
     config = _fitted(config, data, dataset)
     device = choose_device(config.training.device)
     precision = choose_precision(config.training.precision, device)
