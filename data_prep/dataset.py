@@ -29,6 +29,7 @@ from data_prep.assembling import gather, place, write_splits
 from data_prep.errors import InputError
 from data_prep.files import Source, atomic, named_sources, remove
 from data_prep.loading import Loaded
+from data_prep.meters import count
 from data_prep.splits import SPLITS
 from data_prep.tokenizers.base import Tokenizer, create
 from data_prep.windows import MelodyOptions
@@ -253,8 +254,8 @@ def _names(sources: Sequence[Path]) -> str:
 def _reasons(skipped: list[tuple[str, str]]) -> str:
     """The most common reasons with their numbers."""
     common = Counter(reason for _, reason in skipped).most_common()
-    told = [f"{count:,} x {reason}" if len(skipped) > 1 else reason for reason, count in common[:_MOST_TOLD]]
-    rest = sum(count for _, count in common[_MOST_TOLD:])
+    told = [f"{times:,} x {reason}" if len(skipped) > 1 else reason for reason, times in common[:_MOST_TOLD]]
+    rest = sum(times for _, times in common[_MOST_TOLD:])
     return "; ".join(told) + (f"; and {rest:,} for other reasons" if rest else "")
 
 
@@ -262,8 +263,8 @@ def _summary(info: dict[str, Any]) -> Iterator[str]:
     counts, tokenizer = info["counts"], info["tokenizer"]
     total = sum(counts[name] for name in SPLITS)
     meter = "{}/{}".format(*tokenizer["meter"])
-    tunes, files = counts["tunes"], counts["files"]
-    yield f"{total:,} windows of {tokenizer['bars']} bars in {meter}, from {tunes:,} tunes in {files:,} files"
+    windows, bars = count(total, "window"), count(tokenizer["bars"], "bar")
+    yield f"{windows} of {bars} in {meter}, from {count(counts['tunes'], 'tune')} in {count(counts['files'], 'file')}"
     yield "split: " + ", ".join(f"{name} {counts[name]:,}" for name in SPLITS)
     if info["split_by"] == "time":
         yield "there are too few different tunes to split by tune: the parts of each tune were split, which are alike"

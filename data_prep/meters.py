@@ -61,7 +61,7 @@ def name(meter: Meter) -> str:
 
 def count(number: int, noun: str) -> str:
     """(1, "bar") -> "1 bar", (2, "bar") -> "2 bars"."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def serves(meter: Meter, wanted: Meter) -> bool:

@@ -231,4 +231,4 @@ def _advice(meter: Meter, options: MelodyOptions) -> str:
     if not meters.on_grid(meter):
         return f", and a bar of {meters.name(meter)} is no whole number of 16th notes"
     pairing = " or --pair-bars" if meters.pairs(meter, options.meter) else ""
-    return f": use --meter {meters.name(meter)}{pairing}"
+    return f": prepare or train with --meter {meters.name(meter)}{pairing}"

@@ -89,6 +89,6 @@ def test_reasons_come_with_the_file_they_are_about(tmp_path: Path) -> None:
     path = written(Score((Note(60, 0, 40),), 48, meter=(3, 4)), tmp_path)
     with pytest.raises(InputError) as error:
         examples(path, MelodyOptions())
-    assert str(error.value) == f"{path}: its meter is 3/4, not 4/4: use --meter 3/4"
+    assert str(error.value) == f"{path}: its meter is 3/4, not 4/4: prepare or train with --meter 3/4"
     with pytest.raises(InputError, match="does not exist"):
         examples(tmp_path / "none.mid", MelodyOptions())

@@ -133,7 +133,7 @@ def test_other_meters_have_other_bars() -> None:
 
 def test_two_bars_are_read_as_one() -> None:
     music = piece([(0, 8, 60), (8, 16, 62), (30, 32, 64)], meters=[(0, 2, 4)])
-    with pytest.raises(InputError, match="use --meter 2/4 or --pair-bars"):
+    with pytest.raises(InputError, match="with --meter 2/4 or --pair-bars"):
         lines(music, bars=2)
     (window,) = windows(music, MelodyOptions(bars=2, pair_bars=True))
     assert text(window) == "c.......e....... -.............g."
@@ -183,7 +183,7 @@ def test_meters_are_read_and_measured() -> None:
         (Piece("", 480, (track([(0, 1, 60)], 40),)), "none of its instruments .* 40"),
         (piece([(0, 1, 20), (1, 2, 109)]), "outside pitch 21-108"),
         (piece([(0, 1, 60, 0)]), "outside pitch|no notes"),
-        (piece([(0, 99, 60)], meters=[(0, 6, 8)]), "meter is 6/8, not 4/4: use --meter 6/8$"),
+        (piece([(0, 99, 60)], meters=[(0, 6, 8)]), "meter is 6/8, not 4/4: prepare or train with --meter 6/8$"),
         (piece([(0, 99, 60)], meters=[(0, 0, 4)]), "0/4 is no meter"),
         (piece([(0, 99, 60)], meters=[(0, 3, 32)]), "no whole number of 16th"),
         (piece([(0, 9, 60)]), "longest melody has 1 bar, a window 2"),
@@ -215,7 +215,7 @@ def test_a_longer_piece_is_not() -> None:
 
 
 def test_a_short_piece_of_another_meter_is_refused() -> None:
-    with pytest.raises(InputError, match="use --meter 3/4"):
+    with pytest.raises(InputError, match="with --meter 3/4"):
         whole(piece([(0, 1, 60)], meters=[(0, 3, 4)]), MelodyOptions())
     with pytest.raises(InputError, match="no notes"):
         whole(piece([]), MelodyOptions())
