@@ -157,9 +157,10 @@ def train(
     settings.check(config)
     dataset = _dataset(sources or [], config, run, workers)
     config = fit_to_dataset(config, dataset, context.params)
+    from seqvae.trained import Previews
     from seqvae.training import train as run_training
 
-    _report(run_training(config, dataset.path, run, resume=resume, force=force))
+    _report(run_training(config, dataset.path, run, resume=resume, force=force, on_epoch=Previews(dataset.path)))
 
 
 def _default_run(sources: Sequence[Path] | None, preset: str) -> Path:
@@ -238,7 +239,10 @@ def _report(result: "TrainResult") -> None:
         say(f"skipped: {count(result.skipped_steps, 'step')} with a loss or gradient that was not finite")
     best = ", ".join(f"{name} {result.best[name]:.4g}" for name in SHOWN if name in result.best)
     say(f"{count(result.steps, 'step')} in {count(result.epochs, 'epoch')}{'; best on valid: ' * bool(best)}{best}")
-    say(f"the model is in {result.run}, its figures in {result.run / 'metrics.csv'}")
+    say(
+        f"the model is in {result.run}, its figures in {result.run / 'metrics.csv'}, "
+        f"what it sounded like meanwhile in {result.run / 'previews'}"
+    )
     if result.stopped == "interrupted":
         say(f"go on with: seqvae train --resume --out {result.run}")
         raise typer.Exit(INTERRUPTED)
