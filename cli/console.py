@@ -9,6 +9,7 @@ Results go to stdout, everything else to stderr. A failure is one line on stderr
 A programming error keeps its traceback.
 """
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -43,6 +44,8 @@ def run(app: Callable[..., Any]) -> int:
     from data_prep.errors import InputError
     from seqvae.errors import ModelError, OptionError, TrainingError
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files hold anything; stderr is like this already
     try:
         status = app(prog_name=PROGRAM, standalone_mode=False)
     except UsageError as error:

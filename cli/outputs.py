@@ -19,8 +19,6 @@ from seqvae.errors import OptionError
 if TYPE_CHECKING:
     from data_prep.score import Score
 
-MOST_PICTURED = 64  # piano rolls in one picture; more could not be told apart
-
 
 def taken(folder: Path) -> bool:
     """Whether there is something at the place of a folder that is to be made; an empty folder is nothing."""
@@ -98,4 +96,4 @@ class MidiFolder:
                 score.write_midi(folder / f"{name}.mid")
             if self.row is not None:
                 join(scores).write_midi(folder / self.row)
-            piano_rolls(scores[:MOST_PICTURED], list(names[:MOST_PICTURED]), folder / self.picture)
+            piano_rolls(scores, names, folder / self.picture)

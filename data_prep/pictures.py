@@ -6,6 +6,7 @@ of scores the colour runs from the first to the last, so that an interpolation s
 Drawn with matplotlib's figure objects alone, never pyplot: nothing global is touched and no window is opened.
 """
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -23,6 +24,7 @@ LARGEST_COLUMN = 8  # rows; more scores go side by side
 MOST = 4 * LARGEST_COLUMN  # in one picture: it still fits a screen, and draws in about two seconds
 WIDTH, HEIGHT = 8.0, 1.3  # inches of one panel
 DPI = 150
+LONGEST_TITLE = 70  # characters; they fit above a panel
 
 
 class Note(Protocol):
@@ -94,7 +96,8 @@ def piano_rolls(scores: Sequence[Roll], titles: Sequence[str], path: Path) -> No
     _scales(axes[0, 0], scores)
     for ax in axes.flat[len(scores) :]:
         ax.set_visible(False)
-    with atomic(path) as temporary:
+    with atomic(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # one that the font has not is drawn as a box
         axes[0, 0].figure.savefig(temporary, dpi=DPI)
 
 
@@ -130,7 +133,8 @@ def _draw(ax: "Axes", score: Roll, title: str, colour: Any) -> None:
     for number in range(int(score.steps / beat) + 1):
         bar_line = number % numerator == 0
         ax.axvline(number * beat, color=BAR_LINE if bar_line else BEAT_LINE, lw=0.9 if bar_line else 0.6, zorder=2)
-    ax.set_title(title, loc="left", fontsize=9, color=colour, fontweight="bold", pad=3)
+    plain = " ".join(title.encode("utf-8", "replace").decode().split())[:LONGEST_TITLE]  # file names hold anything
+    ax.set_title(plain, loc="left", fontsize=9, color=colour, fontweight="bold", pad=3, parse_math=False)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0, labelsize=8, colors=INK)
 

@@ -38,12 +38,16 @@ class Pool(Generic[Item, Result]):
 
     def __init__(self, work: Callable[[Item], Result], crashed: Callable[[Item], Result], workers: int) -> None:
         self._work, self._crashed, self._workers = work, crashed, workers
+        self._others = set(multiprocessing.active_children())
         self._executor = self._new()
 
     def __enter__(self) -> "Pool[Item, Result]":
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is not None:  # Ctrl-C may have come while a process started that the executor does not know of yet
+            for process in set(multiprocessing.active_children()) - self._others:
+                process.kill()
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def works(self) -> bool:

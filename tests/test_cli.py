@@ -220,6 +220,15 @@ def test_a_bar_of_a_longer_file_can_be_chosen(seqvae: Run) -> None:
     assert err.startswith("seqvae: --bar 99")
 
 
+def test_odd_file_names_are_no_obstacle(seqvae: Run, shelf: Path) -> None:
+    odd = Path("cost $1 $2\n \udcff \u65cb\u5f8b.mid")
+    odd.write_bytes((shelf / "a.mid").read_bytes())
+    succeed(seqvae("reconstruct", odd, "--model", "@tiny.safetensors"))
+    succeed(seqvae("encode", odd, "--model", "@tiny.safetensors"))
+    succeed(seqvae("decode", "latents.npz", "--model", "@tiny.safetensors"))
+    assert "tune" in succeed(seqvae("info", odd))
+
+
 def test_a_short_file_is_filled_up_and_that_is_told(seqvae: Run) -> None:
     code, _, err = seqvae("reconstruct", "@short.mid", "--model", "@tiny.safetensors")
     assert code == 0

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -364,6 +365,17 @@ def test_a_worker_that_crashes_costs_its_item_alone() -> None:
     with Pool(die_on_seven, lambda number: -number, 2) as pool:
         assert pool.works()
         assert list(pool.map(chunks)) == [n * n if n != 7 else -7 for n in range(21)]
+
+
+def test_an_interrupted_pool_leaves_no_process_behind() -> None:
+    def interrupted() -> None:
+        with Pool(die_on_seven, lambda number: -number, 2) as pool:
+            assert pool.works()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not multiprocessing.active_children()
 
 
 def test_progress_is_quiet_without_a_terminal(tunes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
