@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PRESET = "melody-2bar"  # of train and prepare, unless another is asked for
 SOURCES_HELP = "Folders (searched to their depths), music files, or one prepared dataset."
-DATA_OPTIONS = ("meter", "pair_bars", "programs")
+DATA_OPTIONS = ("bars", "meter", "pair_bars", "programs")
 
 Check = Callable[[typer.CallbackParam, Any], Any]
 
@@ -108,6 +108,10 @@ Workers = Annotated[
 Meter = Annotated[
     str | None, typer.Option(metavar="N/D", help="The meter of the windows, like 3/4 or 6/8.  [the preset's: 4/4]")
 ]
+Bars = Annotated[
+    int | None,
+    typer.Option(metavar="N", callback=at_least(1), help="Length of the windows in bars.  [the preset's: 2]"),
+]
 Programs = Annotated[
     str | None,
     typer.Option(
@@ -141,7 +145,7 @@ def numbered(stem: str, n: int) -> list[str]:
 
 
 def with_data_options(config: Config, given: Mapping[str, Any]) -> Config:
-    """The configuration with the values of --meter, --pair-bars and --programs, where they are `given` and not None."""
+    """The configuration with those of --bars, --meter, --pair-bars and --programs that are `given` and not None."""
     changes = {name: given[name] for name in DATA_OPTIONS if given[name] is not None}
     chosen = melody_options(dataclasses.replace(config.data, **changes))
     plain = {"meter": meters.name(chosen.meter), "programs": programs.text(chosen.programs)}

@@ -21,6 +21,7 @@ def prepare(
     ],
     out: Annotated[Path, typer.Option(metavar="DATASET", help="The folder to make.", show_default=False)],
     preset: options.Preset = options.PRESET,
+    bars: options.Bars = None,
     meter: options.Meter = None,
     pair_bars: options.PairBars = None,
     programs: options.Programs = None,

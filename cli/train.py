@@ -127,6 +127,7 @@ def train(
     device: Device = None,
     precision: Precision = None,
     seed: Seed = None,
+    bars: options.Bars = None,
     meter: options.Meter = None,
     pair_bars: options.PairBars = None,
     programs: options.Programs = None,

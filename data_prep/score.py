@@ -83,11 +83,18 @@ class Score:
         """
         from data_prep import midi
 
-        path = Path(path)
-        if path.exists() and not force:
-            raise InputError(f"{path} exists; use --force (force=True) to overwrite it")
-        piece = self.to_piece()
+        path, piece = _free(path, force), self.to_piece()
         midi.write(piece, path, end=self.steps * piece.ticks_per_quarter // self.steps_per_quarter)
+
+    def write_audio(self, path: Path | str, force: bool = False) -> None:
+        """Write a WAV file with plain tones, to hear the score where no synthesizer is at hand.
+
+        Raises:
+            InputError: the file exists (and `force` is not given), cannot be written, or would be very long.
+        """
+        from data_prep import midi
+
+        midi.write_audio(self.to_piece(), _free(path, force))
 
     def to_pretty_midi(self) -> "pretty_midi.PrettyMIDI":
         """The score as a pretty_midi object, for everything that library does."""
@@ -117,6 +124,14 @@ def join(scores: Sequence[Score], gap_steps: int = 0) -> Score:
         notes += [replace(note, onset=note.onset + begin, end=note.end + begin) for note in score.notes]
         begin += score.steps + gap_steps
     return replace(first, notes=tuple(notes), steps=begin - gap_steps)
+
+
+def _free(path: Path | str, force: bool) -> Path:
+    """The path, if nothing is there that must not be replaced."""
+    path = Path(path)
+    if path.exists() and not force:
+        raise InputError(f"{path} exists; use --force (force=True) to overwrite it")
+    return path
 
 
 def _track_name(name: str, number: int) -> str:

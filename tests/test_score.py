@@ -89,7 +89,9 @@ def test_other_grids_reach_files_too(tmp_path: Path) -> None:
 def test_pretty_midi_and_audio(tmp_path: Path) -> None:
     (instrument,) = TUNE.to_pretty_midi().instruments
     assert [(note.pitch, round(note.end, 6)) for note in instrument.notes] == [(60, 0.625), (64, 1.25)]
-    midi.write_audio(TUNE.to_piece(), tmp_path / "tune.wav")
+    TUNE.write_audio(tmp_path / "tune.wav")
+    with pytest.raises(InputError, match="--force"):
+        TUNE.write_audio(tmp_path / "tune.wav")
     with wave.open(str(tmp_path / "tune.wav")) as sound:
         samples = np.frombuffer(sound.readframes(sound.getnframes()), "<i2")
     assert len(samples) / sound.getframerate() > 1.2
@@ -98,7 +100,7 @@ def test_pretty_midi_and_audio(tmp_path: Path) -> None:
 
 def test_an_hour_of_audio_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="hour"):
-        midi.write_audio(Score((Note(60, 0, 40000),), 40000).to_piece(), tmp_path / "long.wav")
+        Score((Note(60, 0, 40000),), 40000).write_audio(tmp_path / "long.wav")
     assert not list(tmp_path.iterdir())
 
 
