@@ -45,9 +45,8 @@ class Pool(Generic[Item, Result]):
         return self
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        if error is not None:  # Ctrl-C may have come while a process started that the executor does not know of yet
-            for process in set(multiprocessing.active_children()) - self._others:
-                process.kill()
+        if error is not None:
+            self._kill()
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def works(self) -> bool:
@@ -96,7 +95,14 @@ class Pool(Generic[Item, Result]):
             self._renew()
             return self._crashed(item)
 
+    def _kill(self) -> None:
+        """End all workers. Without it an executor that is broken, or interrupted while it starts a process, may wait
+        for ever for one that it has lost sight of."""
+        for process in set(multiprocessing.active_children()) - self._others:
+            process.kill()
+
     def _renew(self) -> None:
+        self._kill()
         self._executor.shutdown(wait=True, cancel_futures=True)
         self._executor = self._new()
 
