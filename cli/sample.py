@@ -24,7 +24,8 @@ def sample(
 ) -> None:
     """Make new melodies.
 
-    They are written to sample-01.mid, sample-02.mid ..., and their piano rolls to samples.png.
+    They are written to sample-01.mid, sample-02.mid ..., all of them in a row to samples.mid, and their piano rolls to
+    samples.png.
 
     \b
     Examples:
@@ -32,9 +33,10 @@ def sample(
       seqvae sample -n 20 --temperature 0.7 --seed 1 --out calm
       seqvae sample --model runs/mine --top-p 0.9 --out mine
     """
-    files = MidiFolder(out, options.numbered("sample", n), "samples.png", force)
+    files = MidiFolder(out, options.numbered("sample", n), "samples.png", force, row="samples.mid")
     seed = options.chosen_seed(seed)
     from seqvae.trained import load
 
     files.write(load(model, device).sample(n, temperature, top_k, top_p, seed))
-    say(f"{count(n, 'new MIDI file')} and samples.png are in {out} (--seed {seed} makes them again)")
+    say(f"{count(n, 'new MIDI file')}, samples.mid with all in a row and samples.png are in {out}")
+    say(f"--seed {seed} makes them again")
