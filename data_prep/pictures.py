@@ -121,35 +121,46 @@ def _colours(count: int) -> list[Any]:
 def _draw(ax: "Axes", score: Roll, title: str, colour: Any) -> None:
     """The notes of one score, its bars and its beats."""
     gap = 0.12  # of a step, so that repeated notes stay apart
-    lengths = [note.end - note.onset - gap for note in score.notes]
-    onsets, pitches = [note.onset for note in score.notes], [note.pitch for note in score.notes]
-    ax.barh(pitches, lengths, left=onsets, height=1.0, color=colour, linewidth=0, zorder=3, snap=False)
+    _blocks(ax, [(note.onset, note.end - gap, note.pitch) for note in score.notes], colour, zorder=3)
     if not score.notes:
         ax.text(
             0.5, 0.5, "rest", transform=ax.transAxes, ha="center", va="center", color=BAR_LINE, backgroundcolor="white"
         )
     numerator, denominator = score.meter
     beat = score.steps_per_quarter * 4 / denominator
-    for number in range(int(score.steps / beat) + 1):
-        bar_line = number % numerator == 0
-        ax.axvline(number * beat, color=BAR_LINE if bar_line else BEAT_LINE, lw=0.9 if bar_line else 0.6, zorder=2)
+    beats = range(int(score.steps / beat) + 1)
+    colours, widths = zip(
+        *((BEAT_LINE, 0.6) if number % numerator else (BAR_LINE, 0.9) for number in beats), strict=True
+    )
+    places, everywhere = [number * beat for number in beats], ax.get_xaxis_transform()
+    ax.vlines(places, 0, 1, colors=colours, linewidths=widths, transform=everywhere, zorder=2)
     plain = " ".join(title.encode("utf-8", "replace").decode().split())[:LONGEST_TITLE]  # file names hold anything
     ax.set_title(plain, loc="left", fontsize=9, color=colour, fontweight="bold", pad=3, parse_math=False)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0, labelsize=8, colors=INK)
 
 
+def _blocks(ax: "Axes", blocks: Sequence[tuple[float, float, int]], colour: Any, zorder: int) -> None:
+    """Blocks (begin, end, pitch), one semitone high. One collection of them draws much faster than a patch for each."""
+    from matplotlib.collections import PolyCollection
+
+    corners = [
+        [(left, pitch - 0.5), (right, pitch - 0.5), (right, pitch + 0.5), (left, pitch + 0.5)]
+        for left, right, pitch in blocks
+    ]
+    ax.add_collection(PolyCollection(corners, facecolors=[colour], linewidths=0, zorder=zorder), autolim=False)
+
+
 def _scales(ax: "Axes", scores: Sequence[Roll]) -> None:
     """One scale of pitch and time for all axes that share those of `ax`: octaves named, bars numbered."""
     pitches = [note.pitch for score in scores for note in score.notes] or [60, 72]
     low, high = min(pitches) - 2, max(pitches) + 2
+    steps = max(score.steps for score in scores)
+    black = [(-1.0, steps + 1.0, pitch) for pitch in range(low, high + 1) if pitch % 12 in BLACK_KEYS]
     for other in ax.figure.axes:
-        for pitch in range(low, high + 1):
-            if pitch % 12 in BLACK_KEYS:
-                other.axhspan(pitch - 0.5, pitch + 0.5, color=SHADE, linewidth=0, zorder=0)
+        _blocks(other, black, SHADE, zorder=0)
     ax.set_ylim(low - 0.5, high + 0.5)
     ax.set_yticks(*_pitch_names(low, high))
-    steps = max(score.steps for score in scores)
     numerator, denominator = scores[0].meter
     bar = scores[0].steps_per_quarter * 4 * numerator // denominator
     ax.set_xlim(-0.15, steps + 0.15)
