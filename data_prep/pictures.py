@@ -148,7 +148,9 @@ def _blocks(ax: "Axes", blocks: Sequence[tuple[float, float, int]], colour: Any,
         [(left, pitch - 0.5), (right, pitch - 0.5), (right, pitch + 0.5), (left, pitch + 0.5)]
         for left, right, pitch in blocks
     ]
-    ax.add_collection(PolyCollection(corners, facecolors=[colour], linewidths=0, zorder=zorder), autolim=False)
+    ax.add_collection(
+        PolyCollection(corners, facecolors=[colour], linewidths=0, snap=False, zorder=zorder), autolim=False
+    )
 
 
 def _scales(ax: "Axes", scores: Sequence[Roll]) -> None:

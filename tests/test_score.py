@@ -113,6 +113,8 @@ def test_pictures_hold_all_scores(count: int, tmp_path: Path) -> None:
 
 def test_one_score_can_be_plotted() -> None:
     ax = TUNE.plot()
-    assert len(ax.patches) > len(TUNE.notes)  # notes, and the rows of black keys
+    notes = ax.collections[0].get_paths()
+    begins = [(path.vertices[:, 0].min(), path.vertices[:, 1].mean().round()) for path in notes]
+    assert sorted(begins) == [(note.onset, note.pitch) for note in TUNE.notes]
     assert TUNE.plot(ax) is ax
     assert ax.get_title(loc="left") == "A tune"
