@@ -137,8 +137,8 @@ def train(
 ) -> None:
     """Train a model on music.
 
-    Options that are left out have the preset's values. Music files are prepared first; as long as they stay unchanged,
-    the next run uses that work again. A run that exists is never overwritten unasked.
+    Options that are left out have the preset's values. Music files are prepared first, into .datasets beside the run;
+    as long as they stay unchanged, the next run uses that work again. A run that exists is never overwritten unasked.
 
     \b
     Examples:
