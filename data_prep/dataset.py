@@ -94,7 +94,7 @@ def open_dataset(path: Path) -> Dataset:
     info = json.loads((path / "dataset.json").read_bytes())
     if info.get("version") != VERSION:
         raise InputError(f"{path} is a dataset of version {info.get('version')}, {VERSION} is read; prepare it anew")
-    missing = {"tokenizer", "counts", "skipped", "fingerprint"} - info.keys()
+    missing = {"tokenizer", "options", "counts", "skipped", "fingerprint"} - info.keys()
     if missing or not isinstance(info["tokenizer"], dict):
         raise InputError(
             f"{path}/dataset.json is damaged: {', '.join(sorted(missing)) or 'tokenizer'}; prepare it anew"

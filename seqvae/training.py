@@ -275,11 +275,16 @@ def _finish_epoch(run: _Run, shown: dict[str, str]) -> None:
         valid = evaluate(run.model, run.data.batches("valid", training.batch_size, most=MOST_VALID), note_on)
     run.model.train()
     run.log.write(done.epoch, done.step, done.elapsed, {f"train_{k}": float(v) for k, v in shown.items()} | valid)
-    if not done.best or valid[training.select] > done.best[training.select]:
+    if not done.best or _score(valid, training) > _score(done.best, training):
         done.best, done.stale_epochs = valid | {"step": float(done.step)}, 0
         _save_model(run, done.best)
     else:
         done.stale_epochs += 1
+
+
+def _score(valid: dict[str, float], training: TrainConfig) -> tuple[float, float]:
+    """What the best model is chosen by; while an accuracy is still 0, the bound decides."""
+    return valid[training.select], valid["elbo"]
 
 
 def _save_model(run: _Run, metrics: dict[str, float]) -> None:
