@@ -105,15 +105,16 @@ def train(
     training, done, steps_per_epoch = run.config.training, run.done, run.steps_per_epoch
     started, saved = time.monotonic() - done.elapsed, time.monotonic()
     stopped = "finished"
-    with Interruption() as interruption, _bar(training, steps_per_epoch, done, progress) as bar:
+    with Interruption() as interruption, _bar(done, progress) as bar:
         while (share := done.share_of_budget(training, steps_per_epoch)) < 1.0:
             tokens = run.data.training_batch(done.step, training.batch_size, training.seed, training.transpose)
             shown = _step(run, tokens.to(run.device), share)
             done.elapsed = time.monotonic() - started
-            bar.update()
+            used = done.share_of_budget(training, steps_per_epoch)
+            bar.total = round(done.step / min(used, 1.0))  # of a budget in minutes, an estimate
             bar.set_postfix(shown | {"seq/s": f"{len(tokens) * (bar.format_dict['rate'] or 0.0):.0f}"}, refresh=False)
-            over = done.share_of_budget(training, steps_per_epoch) >= 1.0
-            if done.step % steps_per_epoch == 0 or over:
+            bar.update()
+            if done.step % steps_per_epoch == 0 or used >= 1.0:
                 _finish_epoch(run, shown)
                 if on_epoch is not None:
                     on_epoch(run.model, out, done.step)
@@ -307,11 +308,8 @@ def _load(out: Path, model: SequenceVAE, optimizer: torch.optim.Optimizer) -> Pr
     return Progress(**state["done"])
 
 
-def _bar(training: TrainConfig, steps_per_epoch: int, done: Progress, progress: bool) -> tqdm:
-    totals = [training.steps, training.epochs and training.epochs * steps_per_epoch]
-    total = None if training.minutes is not None else min(n for n in totals if n is not None)
+def _bar(done: Progress, progress: bool) -> tqdm:
     return tqdm(
-        total=total,
         initial=done.step,
         unit="step",
         desc="training",
