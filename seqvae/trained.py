@@ -149,7 +149,9 @@ class TrainedModel:
 
         Raises:
             ModelError: z has another latent size than the model.
+            OptionError: temperature, top_k or top_p is out of its range.
         """
+        _check_sampling(temperature, top_k, top_p)
         z = torch.as_tensor(z, dtype=torch.float32)
         z = z.unsqueeze(0) if z.ndim == 1 else z
         if z.ndim != 2 or z.shape[1] != self.config.model.latent_size:
@@ -238,10 +240,9 @@ class TrainedModel:
         if data.tokenizer.to_json() != self.tokenizer.to_json():
             theirs, ours = data.tokenizer.to_json(), self.tokenizer.to_json()
             raise ModelError(f"{dataset} was prepared for {theirs}, model '{self.name}' is for {ours}")
-        batches = list(data.batches(split, BATCH))
-        if not batches:
+        if not len(data.dataset.split(split)):
             raise ModelError(f"{dataset}: the {split} split is empty; choose another --split")
-        return evaluate(self.model, batches, torch.from_numpy(self.tokenizer.note_on), samples, seed)
+        return evaluate(self.model, data.batches(split, BATCH), torch.from_numpy(self.tokenizer.note_on), samples, seed)
 
     def save(self, path: Path | str, half: bool = False) -> None:
         """Write a model file; `half` stores the weights in 16 bits."""
@@ -297,6 +298,15 @@ class Previews:
 
     def _scores(self, ids: torch.Tensor) -> list[Score]:
         return [self._data.tokenizer.decode(row) for row in ids.cpu().numpy()]
+
+
+def _check_sampling(temperature: float, top_k: int | None, top_p: float | None) -> None:
+    if not 0.0 <= temperature < float("inf"):
+        raise OptionError(f"--temperature {temperature}: must be 0 or more")
+    if top_k is not None and top_k < 1:
+        raise OptionError(f"--top-k {top_k}: must be at least 1")
+    if top_p is not None and not 0.0 < top_p <= 1.0:
+        raise OptionError(f"--top-p {top_p}: must be above 0 and at most 1")
 
 
 def _seed(seed: int | None) -> int:

@@ -122,6 +122,9 @@ def test_wrong_input_is_told_in_one_line(vae: TrainedModel, tmp_path: Path) -> N
         vae.interpolate(tune(60), tune(61), steps=1)
     with pytest.raises(OptionError, match="at least 1"):
         vae.sample(0)
+    for wrong in ({"temperature": -0.1}, {"temperature": float("nan")}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.1}):
+        with pytest.raises(OptionError, match="must be"):
+            vae.sample(1, **wrong)
     with pytest.raises(InputError, match=r"nothing\.mid"):
         vae.encode(tmp_path / "nothing.mid")
 
