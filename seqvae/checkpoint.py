@@ -106,7 +106,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 def load_state(path: Path) -> dict[str, Any]:
     """Read a training state. Raises ModelError when it is missing or damaged."""
     if not path.is_file():
-        raise ModelError(f"{path}: no training state to resume from")
+        raise ModelError(f"{path}: no training state to resume from; begin again with --force")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file

@@ -103,7 +103,7 @@ def train(
     check(config)
     run = _open(config, dataset, out, resume=resume, force=force)
     training, done, steps_per_epoch = run.config.training, run.done, run.steps_per_epoch
-    started, saved = time.monotonic() - done.elapsed, time.monotonic()
+    started, saved = time.monotonic() - done.elapsed, -SAVE_EVERY  # the first step is saved: even a kill can be resumed
     stopped = "finished"
     with Interruption() as interruption, _bar(done, progress) as bar:
         while (share := done.share_of_budget(training, steps_per_epoch)) < 1.0:
