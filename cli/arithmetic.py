@@ -46,9 +46,10 @@ def arithmetic(
     from seqvae.trained import load
 
     vae = load(model, device)
-    for remark in vae.encode([*plus, *minus], bar).remarks:
+    found = vae.encode([*plus, *minus], bar)
+    for remark in found.remarks:
         note(remark)
-    vae.arithmetic(plus, minus, temperature, seed, bar).write_midi(out, force=force)
+    vae.add_latents(found, len(plus), temperature, seed).write_midi(out, force=force)
     say(f"{' + '.join(map(str, plus))}{''.join(f' - {file}' for file in minus)} is in {out}")
     if temperature:
         say(f"--seed {seed} makes it again")

@@ -7,7 +7,7 @@ import typer
 
 from cli import options
 from cli.console import note, say
-from cli.outputs import taken
+from data_prep.files import taken
 from data_prep.meters import count
 from seqvae.errors import OptionError
 

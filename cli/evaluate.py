@@ -31,9 +31,7 @@ MEANINGS = {
 }
 SPLITS = ("train", "valid", "test")
 
-Split = Annotated[
-    str, typer.Option(metavar="|".join(SPLITS), callback=options.one_of(*SPLITS), help="Which part of the tunes.")
-]
+Split = Annotated[str, options.choice(SPLITS, "Which part of the tunes.")]
 Samples = Annotated[
     int, typer.Option(metavar="K", callback=options.at_least(0), help="Samples for iw_nll; 0 leaves it out.")
 ]

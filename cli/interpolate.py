@@ -44,9 +44,10 @@ def interpolate(
     from seqvae.trained import load
 
     vae = load(model, device)
-    for remark in vae.encode([a, b], bar).remarks:
+    ends = vae.encode([a, b], bar)
+    for remark in ends.remarks:
         note(remark)
-    files.write(vae.interpolate(a, b, steps, temperature, seed, bar))
+    files.write(vae.interpolate_latents(ends, steps, temperature, seed))
     say(f"{steps} steps from {a} to {b}, interpolation.mid with all in a row and interpolation.png are in {out}")
     if temperature:
         say(f"--seed {seed} makes them again")

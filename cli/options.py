@@ -5,7 +5,7 @@ A check is a Typer callback: it sees the parameter and its value, and refuses wi
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,6 +56,11 @@ def one_of(*allowed: str) -> Check:
     return check
 
 
+def choice(allowed: Sequence[str], meaning: str) -> Any:
+    """An option whose value is one of the words `allowed`, which its help lists."""
+    return typer.Option(metavar="|".join(allowed), callback=one_of(*allowed), help=meaning, show_default=True)
+
+
 def _require(ok: bool, parameter: typer.CallbackParam, value: Any, allowed: str) -> Any:
     if not ok:
         raise OptionError(f"{option_name(parameter)} {value}: must be {allowed}")
@@ -68,9 +73,7 @@ Model = Annotated[
         metavar="M", help="A model file, a run folder or a bundled name; without it the bundled melody model."
     ),
 ]
-Device = Annotated[
-    str, typer.Option(metavar="|".join(DEVICES), callback=one_of(*DEVICES), help="Where to compute.", show_default=True)
-]
+Device = Annotated[str, choice(DEVICES, "Where to compute.")]
 Seed = Annotated[
     int | None,
     typer.Option(
@@ -157,6 +160,6 @@ def melody_options(data: DataConfig) -> "MelodyOptions":
     from data_prep.windows import MelodyOptions  # with numpy, which --help can do without
 
     try:
-        return MelodyOptions(meters.parse_meter(data.meter), data.bars, data.pair_bars, programs.parse(data.programs))
+        return MelodyOptions.parse(data.meter, data.bars, data.pair_bars, data.programs)
     except InputError as error:
         raise OptionError(str(error)) from None

@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from data_prep.score import Score
 
 
-def taken(folder: Path) -> bool:
-    """Whether there is something at the place of a folder that is to be made; an empty folder is nothing."""
-    return os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir()))
-
-
 def refuse_existing(paths: Iterable[Path], force: bool) -> None:
     """Check, before any work, that these files may be written.
 

@@ -13,12 +13,12 @@ import typer
 
 from cli import options
 from cli.console import INTERRUPTED, say
-from cli.outputs import taken
 from data_prep import programs
 from data_prep.meters import count
 from seqvae import config as settings
 from seqvae.config import Config
 from seqvae.errors import OptionError
+from seqvae.run_folder import check_place, read_config
 
 if TYPE_CHECKING:
     from data_prep.dataset import Dataset
@@ -54,14 +54,7 @@ Beta = Annotated[
         help="Weight of the rate: lower reconstructs better, higher samples better.",
     ),
 ]
-Annealing = Annotated[
-    str | None,
-    typer.Option(
-        metavar="|".join(settings.ANNEALING),
-        callback=options.one_of(*settings.ANNEALING),
-        help="How beta rises from 0.",
-    ),
-]
+Annealing = Annotated[str | None, options.choice(settings.ANNEALING, "How beta rises from 0.")]
 AnnealingSteps = Annotated[
     int | None, typer.Option(metavar="N", callback=options.at_least(1), help="Steps that its rise takes.")
 ]
@@ -69,37 +62,20 @@ FreeBits = Annotated[
     float | None, typer.Option(metavar="BITS", callback=options.at_least(0), help="Bits of rate that cost nothing.")
 ]
 FreeBitsPer = Annotated[
-    str | None,
-    typer.Option(
-        metavar="|".join(settings.FREE_BITS_PER),
-        callback=options.one_of(*settings.FREE_BITS_PER),
-        help="Free bits of the total rate, or of each latent dimension.",
-    ),
+    str | None, options.choice(settings.FREE_BITS_PER, "Free bits of the total rate, or of each latent dimension.")
 ]
 ScheduledSampling = Annotated[
     str | None,
-    typer.Option(
-        metavar="|".join(settings.SCHEDULED_SAMPLING),
-        callback=options.one_of(*settings.SCHEDULED_SAMPLING),
-        help="How often the decoder reads its own output in training, and how that rises.",
+    options.choice(
+        settings.SCHEDULED_SAMPLING, "How often the decoder reads its own output in training, and how that rises."
     ),
 ]
 Patience = Annotated[
     int | None,
     typer.Option(metavar="N", callback=options.at_least(1), help="End after N epochs without a better valid score."),
 ]
-Device = Annotated[
-    str | None,
-    typer.Option(
-        metavar="|".join(settings.DEVICES), callback=options.one_of(*settings.DEVICES), help="Where to compute."
-    ),
-]
-Precision = Annotated[
-    str | None,
-    typer.Option(
-        metavar="|".join(settings.PRECISIONS), callback=options.one_of(*settings.PRECISIONS), help="Of matrix products."
-    ),
-]
+Device = Annotated[str | None, options.choice(settings.DEVICES, "Where to compute.")]
+Precision = Annotated[str | None, options.choice(settings.PRECISIONS, "Of matrix products.")]
 Seed = Annotated[int | None, typer.Option(metavar="N", callback=options.at_least(0), help="Random numbers start here.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where the run in --out stopped.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the run in --out.")]
@@ -149,9 +125,11 @@ def train(
     """
     base = settings.preset(preset or options.PRESET)
     run = out or _default_run(sources, base.name)
+    if resume and force:
+        raise OptionError("--resume goes on with a run, --force replaces it: give one of them")
     check_place(run, resume, force)
     if resume and preset is None:
-        base = read_run(run)
+        base = read_config(run)
     elif not resume:  # the settings of another run may serve as a preset, its data do not
         base = dataclasses.replace(base, data=dataclasses.replace(base.data, dataset=None))
     config = options.with_data_options(with_training_options(base, context.params), context.params)
@@ -168,24 +146,6 @@ def _default_run(sources: Sequence[Path] | None, preset: str) -> Path:
     if not sources:
         raise OptionError("SOURCE is missing: give music files, folders or a dataset; or a run with --resume --out RUN")
     return Path("runs", f"{sources[0].resolve().stem or 'music'}-{preset}")
-
-
-def check_place(run: Path, resume: bool, force: bool) -> None:
-    """Refuse a run folder that is in the way, or that is not there to be resumed, before any work."""
-    if resume and force:
-        raise OptionError("--resume goes on with a run, --force replaces it: give one of them")
-    if resume and not (run / "config.toml").is_file():
-        raise OptionError(f"--resume: {run} is no run folder")
-    if force and taken(run) and not (run / "config.toml").is_file():
-        raise OptionError(f"--force: {run} is no run folder, and is left alone; choose another --out")
-    if not (resume or force) and taken(run):
-        raise OptionError(f"{run} exists: go on with --resume, replace it with --force, or choose another --out")
-
-
-def read_run(run: Path) -> Config:
-    """The settings of a run."""
-    path = run / "config.toml"
-    return Config.from_toml(path.read_text(encoding="utf-8", errors="replace"), str(path))
 
 
 def with_training_options(config: Config, given: Mapping[str, Any]) -> Config:

@@ -24,12 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from data_prep import loading
+from data_prep import loading, meters
 from data_prep.assembling import gather, place, write_splits
 from data_prep.errors import InputError
-from data_prep.files import Source, atomic, named_sources, remove
+from data_prep.files import Source, atomic, named_sources, remove, taken
 from data_prep.loading import Loaded
-from data_prep.meters import count
 from data_prep.splits import SPLITS
 from data_prep.tokenizers.base import Tokenizer, create
 from data_prep.windows import MelodyOptions
@@ -167,7 +166,7 @@ def prepare(
 
 
 def _check_place(out: Path, force: bool) -> None:
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if not taken(out):
         return
     if not is_dataset(out):
         raise InputError(f"{out} exists and is no dataset; choose another name")
@@ -210,7 +209,7 @@ def _info(
 
 def _plain(options: MelodyOptions) -> dict[str, Any]:
     plain = dataclasses.asdict(options)
-    return plain | {"meter": "{}/{}".format(*options.meter), "programs": sorted(options.programs)}
+    return plain | {"meter": meters.name(options.meter), "programs": sorted(options.programs)}
 
 
 def fingerprint(sources: Sequence[Path], options: MelodyOptions) -> str:
@@ -262,9 +261,10 @@ def _reasons(skipped: list[tuple[str, str]]) -> str:
 def _summary(info: dict[str, Any]) -> Iterator[str]:
     counts, tokenizer = info["counts"], info["tokenizer"]
     total = sum(counts[name] for name in SPLITS)
-    meter = "{}/{}".format(*tokenizer["meter"])
-    windows, bars = count(total, "window"), count(tokenizer["bars"], "bar")
-    yield f"{windows} of {bars} in {meter}, from {count(counts['tunes'], 'tune')} in {count(counts['files'], 'file')}"
+    meter = meters.name(tokenizer["meter"])
+    windows, bars = meters.count(total, "window"), meters.count(tokenizer["bars"], "bar")
+    tunes, files = meters.count(counts["tunes"], "tune"), meters.count(counts["files"], "file")
+    yield f"{windows} of {bars} in {meter}, from {tunes} in {files}"
     yield "split: " + ", ".join(f"{name} {counts[name]:,}" for name in SPLITS)
     if info["split_by"] == "time":
         yield "there are too few different tunes to split by tune: the parts of each tune were split, which are alike"

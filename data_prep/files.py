@@ -84,11 +84,16 @@ def _walk(root: Path) -> Iterator[Path]:
                 yield file
 
 
-def _free_name(file: Path, root: Path, taken: set[str]) -> str:
+def _free_name(file: Path, root: Path, used: set[str]) -> str:
     """The path below the root; of two collections with the same file, the second is told with its folder's name."""
     below = file.name if file == root else file.relative_to(root).as_posix()
     with_root = f"{Path(os.path.abspath(root)).name}/{below}" if file != root else file.as_posix()
-    return next((name for name in (below, with_root) if name not in taken), os.path.abspath(file))
+    return next((name for name in (below, with_root) if name not in used), os.path.abspath(file))
+
+
+def taken(folder: Path) -> bool:
+    """Whether there is something at the place of a folder that is to be made; an empty folder is nothing."""
+    return os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir()))
 
 
 @contextmanager

@@ -44,6 +44,11 @@ class MelodyOptions:
         if self.bars < 1:
             raise InputError(f"windows of {self.bars} bars: at least 1 is needed")
 
+    @classmethod
+    def parse(cls, meter: str, bars: int, pair_bars: bool, playing: str) -> "MelodyOptions":
+        """From a meter and programs as people write them. Raises InputError for what is none."""
+        return cls(parse_meter(meter), bars, pair_bars, programs.parse(playing))
+
 
 @dataclass(frozen=True, slots=True)
 class Window:

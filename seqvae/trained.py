@@ -14,9 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data_prep import programs
 from data_prep.examples import Example, examples
-from data_prep.meters import parse_meter
 from data_prep.pictures import piano_rolls
 from data_prep.score import Score, join
 from data_prep.tokenizers.base import Tokenizer, create
@@ -29,6 +27,7 @@ from seqvae.devices import choose_device
 from seqvae.errors import ModelError, OptionError
 from seqvae.evaluation import evaluate
 from seqvae.latent_file import Latents
+from seqvae.run_folder import MODEL_FILE
 from seqvae.sampling import generate
 from seqvae.vae import SequenceVAE
 
@@ -56,9 +55,9 @@ def find_model(model: str | Path | None = None) -> Path:
         return _MODELS / f"{name}.safetensors"
     path = Path(name)
     if path.is_dir():
-        if not (path / "model.safetensors").is_file():
-            raise ModelError(f"{path} has no model.safetensors: it is no run folder of seqvae train")
-        return path / "model.safetensors"
+        if not (path / MODEL_FILE).is_file():
+            raise ModelError(f"{path} has no {MODEL_FILE}: it is no run folder of seqvae train")
+        return path / MODEL_FILE
     if not path.is_file():
         raise ModelError(f"no model '{name}': give a model file, a run folder or one of {', '.join(bundled_names())}")
     return path
@@ -72,14 +71,14 @@ def load(model: str | Path | None = None, device: str = "auto") -> "TrainedModel
         OptionError: the device is not there.
     """
     path = find_model(model)
-    name = path.parent.name if path.name == "model.safetensors" else path.stem
+    name = path.parent.name if path.name == MODEL_FILE else path.stem
     return TrainedModel(name, load_model(path), device)
 
 
 def melody_options(config: Config) -> MelodyOptions:
     """How files are cut into windows for a configuration. Raises InputError for an impossible meter."""
     data = config.data
-    return MelodyOptions(parse_meter(data.meter), data.bars, data.pair_bars, programs.parse(data.programs))
+    return MelodyOptions.parse(data.meter, data.bars, data.pair_bars, data.programs)
 
 
 class TrainedModel:
@@ -196,9 +195,14 @@ class TrainedModel:
 
         All steps draw with the same random numbers, so that `interpolate(a, a)` is constant at any temperature.
         """
+        return self.interpolate_latents(self.encode([a, b], bar), steps, temperature, seed)
+
+    def interpolate_latents(
+        self, ends: Latents, steps: int = 7, temperature: float = 0.0, seed: int | None = None
+    ) -> list[Score]:
+        """As `interpolate`, between the two of `ends`, which are encoded already."""
         if steps < 2:
             raise OptionError(f"--steps {steps}: must be at least 2, the two ends")
-        ends = self.encode([a, b], bar)
         z = latents.interpolate(ends.mean[0], ends.mean[1], steps)
         tempos = [float(tempo) for tempo in np.linspace(ends.tempo[0], ends.tempo[1], steps)]
         return self.decode(z, temperature, seed=seed, tempo=tempos, shared_noise=True)
@@ -226,8 +230,11 @@ class TrainedModel:
         """The music at the sum of the means of `plus` less those of `minus`."""
         if not plus:
             raise OptionError("--plus: give at least one file to start from")
-        found = self.encode([*plus, *minus], bar)
-        z = latents.arithmetic(list(found.mean[: len(plus)]), list(found.mean[len(plus) :]))
+        return self.add_latents(self.encode([*plus, *minus], bar), len(plus), temperature, seed)
+
+    def add_latents(self, found: Latents, plus: int, temperature: float = 0.0, seed: int | None = None) -> Score:
+        """As `arithmetic`, with latents that are encoded already: the first `plus` count, the others are taken away."""
+        z = latents.arithmetic(list(found.mean[:plus]), list(found.mean[plus:]))
         return self.decode(z, temperature, seed=seed, tempo=found.tempo[0])[0]
 
     def evaluate(self, dataset: Path | str, split: str = "test", samples: int = 16, seed: int = 0) -> dict[str, float]:

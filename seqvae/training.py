@@ -28,10 +28,10 @@ from seqvae.evaluation import evaluate
 from seqvae.interruption import Interruption
 from seqvae.metrics import MetricsLog
 from seqvae.objectives import charged_rate
+from seqvae.run_folder import CONFIG_FILE, MODEL_FILE, STATE_FILE, check_place, read_config
 from seqvae.schedules import annealed_beta, learning_rate, sampling_probability
 from seqvae.vae import SequenceVAE
 
-MODEL_FILE, STATE_FILE = "model.safetensors", "last.pt"
 SKIPS_IN_A_ROW = 20  # non-finite steps after which a run is given up
 SAVE_EVERY = 60.0  # seconds between two training states
 MOST_VALID = 4096  # sequences looked at after each epoch
@@ -182,20 +182,13 @@ def _new_model(config: Config) -> SequenceVAE:
 
 def _open_folder(out: Path, config: Config, *, resume: bool, force: bool) -> None:
     """Make the run folder, or make sure that it is the one to resume."""
-    known = out / "config.toml"
+    check_place(out, resume, force)
     if resume:
-        if not known.is_file():
-            raise OptionError(f"--resume: {out} is no run folder")
-        before = Config.from_toml(known.read_text(encoding="utf-8"), str(known))
-        _check_resumable(before, config, out)
-    elif out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        if not force:
-            raise OptionError(f"{out} exists: go on with --resume, replace it with --force, or choose another --out")
-        if not known.is_file():
-            raise OptionError(f"--force: {out} is no run folder, and is left alone; choose another --out")
+        _check_resumable(read_config(out), config, out)
+    elif out.exists():
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
-    write_atomically(known, lambda to: to.write_text(config.to_toml(), encoding="utf-8"))
+    write_atomically(out / CONFIG_FILE, lambda to: to.write_text(config.to_toml(), encoding="utf-8"))
 
 
 def _check_resumable(before: Config, config: Config, out: Path) -> None:
