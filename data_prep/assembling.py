@@ -15,7 +15,7 @@ import numpy as np
 from data_prep import splits
 from data_prep.loading import Loaded
 from data_prep.splits import SPLITS
-from data_prep.tokenizers.base import Tokenizer
+from data_prep.tokenizers.melody import MelodyTokenizer
 
 _BLOCK = 1 << 16  # windows copied at a time
 
@@ -70,7 +70,9 @@ class Placed:
         return np.flatnonzero((self.split == split) & (self.keeper == np.arange(len(self.keeper))))
 
 
-def place(found: Found, tokenizer: Tokenizer, shares: tuple[float, float, float]) -> tuple[Placed, dict[str, int]]:
+def place(
+    found: Found, tokenizer: MelodyTokenizer, shares: tuple[float, float, float]
+) -> tuple[Placed, dict[str, int]]:
     """Split the windows; also the numbers of tunes and of clusters, and the size of the largest."""
     exact, shape = splits.window_hashes(found.ids(), tokenizer.note_on, tokenizer.pitch_ids)
     cluster = splits.clusters(found.tune, shape, len(found.names))

@@ -31,6 +31,7 @@ from data_prep.files import Source, atomic, named_sources, remove, taken
 from data_prep.loading import Loaded
 from data_prep.splits import SPLITS
 from data_prep.tokenizers.base import Tokenizer, create
+from data_prep.tokenizers.melody import MelodyTokenizer
 from data_prep.windows import MelodyOptions
 
 FORMAT = "seqvae-dataset"
@@ -148,7 +149,7 @@ def prepare(
         raise InputError(f"shares {split} of train, valid and test: they must sum to 1, and train must have one")
     files = named_sources(sources)
     state = _fingerprint(files, options)  # before reading: what changes meanwhile is read anew the next time
-    tokenizer = create({"name": "melody", "bars": options.bars, "meter": list(options.meter)})
+    tokenizer = MelodyTokenizer(options.bars, options.meter)
     with atomic(out) as temporary:
         temporary.mkdir()
         found = gather(_told(files, options, workers, progress), temporary / "windows", tokenizer.length)

@@ -1,35 +1,135 @@
-"""The melody alphabet: its literal ids, and the laws that hold for every sequence."""
+"""Every tokenizer keeps the laws for every sequence of ids; their literal ids; the melody alphabet in its parts."""
 
 import itertools
 import json
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
 from data_prep.errors import InputError
 from data_prep.score import Note, Score
-from data_prep.tokenizers.base import Tokenizer, create
+from data_prep.tokenizers.base import _FROM_JSON, Tokenizer, create
+from data_prep.tokenizers.characters import CharacterTokenizer
+from data_prep.tokenizers.huggingface import HuggingFaceTokenizer
 from data_prep.tokenizers.melody import MelodyTokenizer
+from data_prep.tokenizers.words import WordTokenizer
 
 BAR = MelodyTokenizer(bars=1)
-ids_of_two_bars = st.lists(st.integers(0, 89) | st.integers(0, 3), min_size=32, max_size=32)
+NASTY = (
+    *".,:;!?()[]{}<>'’-\"_$",
+    "3",
+    "3.5",
+    "1,000",
+    "don't",
+    "a",
+    "unk",
+    "s",
+    "é",
+    "e\u0301",
+    "\u0301",
+    "का",
+    "…",
+    "—",
+)
+SPACED = ("N", "n't", "'s", "<eos>", "U.S.", "(a", "b)", "unk", "...", "\u0301", "3.", ".5", "a-", "-b")
+SIGNS = (*" .,()<>/sunkEeσς'\u0301\ufdfd\U0001f600", "é")
+TEXT = ["the cat sat on the mat.", "a dog sang in the rain, and ran.", "don't! (no)", "naïve café"]
+
+
+def trained(kind: str) -> str:
+    """A small tokenizer.json."""
+    decoders, models, normalizers = tokenizers.decoders, tokenizers.models, tokenizers.normalizers
+    pre, trainers = tokenizers.pre_tokenizers, tokenizers.trainers
+    if kind == "bytes":
+        made = tokenizers.Tokenizer(models.BPE())
+        made.pre_tokenizer, made.decoder = pre.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=280, initial_alphabet=pre.ByteLevel.alphabet(), special_tokens=["<|endoftext|>"]
+        )
+    elif kind == "wordpiece":
+        made = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        made.normalizer, made.pre_tokenizer = normalizers.BertNormalizer(), pre.BertPreTokenizer()
+        made.decoder = decoders.WordPiece()
+        trainer = trainers.WordPieceTrainer(vocab_size=60, special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]"])
+    elif kind == "unigram":
+        made = tokenizers.Tokenizer(models.Unigram())
+        made.pre_tokenizer, made.decoder = pre.Metaspace(), decoders.Metaspace()
+        trainer = trainers.UnigramTrainer(vocab_size=50, special_tokens=["<unk>", "<s>", "</s>"], unk_token="<unk>")
+    else:
+        made = tokenizers.Tokenizer(models.WordLevel(unk_token="UNKNOWN"))
+        made.pre_tokenizer = pre.Whitespace()
+        trainer = trainers.WordLevelTrainer(special_tokens=["UNKNOWN"])
+    made.train_from_iterator(TEXT, trainer)
+    return made.to_str()
+
+
+TEXT_TOKENIZERS = [
+    WordTokenizer(12, NASTY),
+    WordTokenizer(12, tuple(dict.fromkeys(symbol.lower() for symbol in NASTY)), lowercase=True),
+    WordTokenizer(12, SPACED, split="spaces"),
+    WordTokenizer(2, ("a",)),
+    CharacterTokenizer(30, SIGNS),
+    CharacterTokenizer(30, tuple(sorted({symbol.lower() for symbol in SIGNS})), lowercase=True),
+    *(HuggingFaceTokenizer(12, trained(kind)) for kind in ("bytes", "wordpiece", "unigram", "words")),
+]
+TOKENIZERS: list[Tokenizer] = [MelodyTokenizer(), MelodyTokenizer(1, (3, 4)), *TEXT_TOKENIZERS]
+EVERY = pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=lambda each: each.name)
+OF_TEXT = pytest.mark.parametrize("tokenizer", TEXT_TOKENIZERS, ids=lambda each: each.name)
 
 
 def check_laws(tokenizer: Tokenizer, ids: np.ndarray) -> None:
-    canonical, score = tokenizer.canonical(ids), tokenizer.decode(ids)
-    assert score.steps == tokenizer.length
-    assert np.array_equal(tokenizer.encode(score), canonical)
-    assert tokenizer.decode(canonical) == score
+    canonical, item = tokenizer.canonical(ids), tokenizer.decode(ids)
+    assert np.array_equal(tokenizer.encode(item), canonical)
+    assert tokenizer.decode(canonical) == item
     assert np.array_equal(tokenizer.canonical(canonical), canonical)
+    assert len(canonical) <= tokenizer.length
+    if tokenizer.eos is None:
+        assert item.steps == len(canonical) == tokenizer.length
+    else:
+        assert canonical.tolist().index(tokenizer.eos) == len(canonical) - 1
+        assert tokenizer.bos not in canonical.tolist()
 
 
-@given(ids_of_two_bars)
-def test_encoding_what_was_decoded_gives_the_canonical_ids(ids: list[int]) -> None:
-    check_laws(MelodyTokenizer(), np.array(ids, dtype=np.uint8))
+def test_the_laws_are_tested_for_every_registered_tokenizer() -> None:
+    assert {tokenizer.name for tokenizer in TOKENIZERS} == set(_FROM_JSON)
+
+
+@EVERY
+@given(data=st.data())
+def test_encoding_what_was_decoded_gives_the_canonical_ids(tokenizer: Tokenizer, data: st.DataObject) -> None:
+    ids = st.integers(0, tokenizer.vocabulary_size - 1) | st.integers(0, 3)  # 0-3: the special ones in most
+    least, most = (tokenizer.length, tokenizer.length) if tokenizer.eos is None else (0, tokenizer.length + 5)
+    check_laws(tokenizer, np.array(data.draw(st.lists(ids, min_size=least, max_size=most)), dtype=np.int64))
+
+
+@OF_TEXT
+@given(text=st.text() | st.text("<unks/>[UNK] .a'e\u0301"))
+def test_any_text_is_encoded_within_the_length_and_the_vocabulary(tokenizer: Tokenizer, text: str) -> None:
+    ids = tokenizer.encode(text)
+    assert ids.dtype == np.uint16
+    assert 1 <= len(ids) <= tokenizer.length
+    assert ids.max() < tokenizer.vocabulary_size
+    assert ids.tolist().index(tokenizer.eos) == len(ids) - 1
+    assert np.array_equal(tokenizer.encode(tokenizer.decode(ids)), tokenizer.canonical(ids))
+
+
+@EVERY
+def test_a_description_in_json_builds_the_tokenizer_again(tokenizer: Tokenizer) -> None:
+    again = create(json.loads(json.dumps(tokenizer.to_json())))
+    assert again == tokenizer
+    assert (again.kind, again.eos, again.bos, again.blank) == (
+        tokenizer.kind,
+        tokenizer.eos,
+        tokenizer.bos,
+        tokenizer.blank,
+    )
+    assert (tokenizer.note_on is None) == (tokenizer.pitch_ids is None) == (tokenizer.kind == "text")
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 6])
@@ -141,3 +241,141 @@ heavy = {"torch", "symusic", "pretty_midi", "music21", "matplotlib", "mido", "sc
 assert not heavy, heavy
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_ids_of_words_are_never_renumbered() -> None:
+    tokenizer = WordTokenizer(10, ("the", "cat", "."))
+    assert (tokenizer.bos, tokenizer.eos, tokenizer.blank, tokenizer.vocabulary_size) == (0, 1, 2, 6)
+    assert tokenizer.encode("the cat saw the <unk> .").tolist() == [3, 4, 2, 3, 2, 5, 1]
+    assert tokenizer.decode(np.array([0, 3, 4, 2, 5, 1, 3, 3])) == "the cat <unk>."
+    described = {"name": "words", "length": 10, "lowercase": False, "split": "punctuation"}
+    assert tokenizer.to_json() == {**described, "symbols": ["the", "cat", "."]}
+
+
+def test_the_ids_of_characters_are_never_renumbered() -> None:
+    tokenizer = CharacterTokenizer(8, (" ", "a", "b"))
+    assert (tokenizer.bos, tokenizer.eos, tokenizer.blank, tokenizer.vocabulary_size) == (0, 1, 2, 6)
+    assert tokenizer.encode("a bob").tolist() == [4, 3, 5, 2, 5, 1]
+    assert tokenizer.decode(np.array([4, 3, 5, 2, 5, 1])) == "a b\ufffdb"
+    assert tokenizer.to_json() == {"name": "characters", "length": 8, "lowercase": False, "symbols": [" ", "a", "b"]}
+
+
+def test_the_ids_of_a_tokenizer_json_are_its_own() -> None:
+    ids = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "cat": 4, "##s": 5, "the": 9}
+    made = tokenizers.Tokenizer(tokenizers.models.WordPiece(ids, unk_token="[UNK]"))
+    made.pre_tokenizer, made.decoder = tokenizers.pre_tokenizers.Whitespace(), tokenizers.decoders.WordPiece()
+    tokenizer = HuggingFaceTokenizer(10, made.to_str())
+    assert (tokenizer.bos, tokenizer.eos, tokenizer.blank, tokenizer.vocabulary_size) == (2, 3, 1, 10)
+    assert tokenizer.encode("the cats [SEP] zzz").tolist() == [9, 4, 5, 1, 3]
+    assert tokenizer.decode(np.array([2, 9, 4, 5, 1, 3, 4])) == "the cats [UNK]"
+    assert tokenizer.unknown("the zzz cats") == ["zzz"]
+    assert tokenizer.to_json() == {"name": "huggingface", "length": 10, "text": made.to_str()}
+
+
+def test_special_ids_that_a_tokenizer_json_lacks_come_after_its_last() -> None:
+    bytes_alone = HuggingFaceTokenizer(10, trained("bytes"))
+    size = bytes_alone.vocabulary_size
+    assert (bytes_alone.bos, bytes_alone.eos, bytes_alone.blank) == (size - 2, 0, size - 1)
+    assert bytes_alone.decode(np.array([size - 1, 0])) == "<unk>"
+    assert bytes_alone.unknown("naïve ☃") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Don't stop, rock'n'roll!", "Don't stop , rock'n'roll !"),
+        ("a well-known 3.5-inch disk (1,000 of them).", "a well-known 3.5-inch disk ( 1,000 of them ) ."),
+        ('\'tis "so" -- he said...', '\' tis " so " - - he said . . .'),
+        ("O’Neil e-mails: v1.2, 3rd, 12:30", "O’Neil e-mails : v1.2 , 3rd , 12 : 30"),
+        ("हिन्दी می\u200cخواهم x\u0302y", "हिन्दी می\u200cخواهم x\u0302y"),
+        ("<unk> < unk > <s>", "<unk> < unk > < s >"),
+        ("", ""),
+    ],
+)
+def test_words_and_signs(text: str, words: str) -> None:
+    assert " ".join(WordTokenizer(9).split_up(text)) == words
+
+
+def test_words_are_written_as_people_write_them() -> None:
+    text = "No, he said (twice): it's 3.5 km [or more]; go!"
+    tokenizer = WordTokenizer(30)
+    assert tokenizer.join(tokenizer.split_up(text)) == text
+    assert tokenizer.join(["(", "(", ")", ".", ",", "a", "[", "]", "<unk>", "?"]) == "(()., a [] <unk>?".replace(
+        "]<", "] <"
+    )
+
+
+def test_spaces_alone_split_what_was_split_before() -> None:
+    tokenizer = WordTokenizer(9, ("n't", "N"), split="spaces")
+    assert tokenizer.encode(" it was n't N <unk> \n").tolist() == [2, 2, 3, 4, 2, 1]
+    assert tokenizer.decode(np.array([3, 4, 2])) == "n't N <unk>"
+
+
+def test_lower_case() -> None:
+    assert WordTokenizer(9, ("the", "ὀδυσσεύς"), lowercase=True).encode("THE ὈΔΥΣΣΕΎΣ <UNK>").tolist() == [3, 4, 2, 1]
+    assert CharacterTokenizer(9, ("a",), lowercase=True).decode(np.array([3, 2])) == "a\ufffd"
+
+
+def test_what_is_longer_is_cut() -> None:
+    assert WordTokenizer(4, ("a",)).encode("a a a a a").tolist() == [3, 3, 3, 1]
+    assert WordTokenizer(4, ("a",)).decode(np.array([3, 3, 3, 3, 3])) == "a a a"
+
+
+def test_a_vocabulary_is_chosen_by_frequency_then_alphabet() -> None:
+    counts = Counter({"b": 5, "a": 5, "c": 9, "rare": 1, "<unk>": 50, "</s>": 40, "w" * 101: 7})
+    tokenizer = WordTokenizer(9, split="spaces")
+    assert tokenizer.chosen(counts, None, 1) == ("c", "a", "b", "rare")
+    assert tokenizer.chosen(counts, None, 2) == ("c", "a", "b")
+    assert tokenizer.chosen(counts, 5, 1) == ("c", "a")
+    assert tokenizer.chosen(counts, 3, 1) == ()
+
+
+def test_large_vocabularies_have_wider_ids() -> None:
+    symbols = tuple(f"w{number}" for number in range(65_534))
+    assert WordTokenizer(9, symbols[:-1]).encode("w3").dtype == np.uint16
+    assert WordTokenizer(9, symbols).encode("w65533").tolist() == [65_536, 1]
+
+
+@OF_TEXT
+@pytest.mark.parametrize("ids", [np.zeros((2, 3), int), np.array([1, -1]), np.array([10_000])])
+def test_wrong_ids_of_text_are_refused(tokenizer: Tokenizer, ids: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="ids"):
+        tokenizer.decode(ids)
+    with pytest.raises(ValueError, match="ids"):
+        tokenizer.canonical(ids)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"name": "words"}, "damaged"),
+        ({"name": "words", "length": 9, "symbols": "abc"}, "damaged"),
+        ({"name": "words", "length": 9, "symbols": [1]}, "damaged"),
+        ({"name": "words", "length": 9, "symbols": [], "colour": "red"}, "damaged"),
+        ({"name": "words", "length": 1, "symbols": []}, "at least 2"),
+        ({"name": "words", "length": 9, "symbols": [], "split": "syllables"}, "punctuation, spaces"),
+        ({"name": "words", "length": 9, "symbols": ["a", "a"]}, "twice"),
+        ({"name": "words", "length": 9, "symbols": ["a b"]}, "no word"),
+        ({"name": "words", "length": 9, "symbols": ["<unk>"]}, "no word"),
+        ({"name": "words", "length": 9, "symbols": ["A"], "lowercase": True}, "no word"),
+        ({"name": "characters", "length": 9, "symbols": ["ab"]}, "no character"),
+        ({"name": "huggingface", "length": 9, "text": "{}"}, "no tokenizer.json"),
+        ({"name": "huggingface", "length": 9, "text": 5}, "no tokenizer.json"),
+    ],
+)
+def test_damaged_descriptions_of_text_are_refused_in_a_line(spec: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        create(spec)
+    assert "\n" not in str(caught.value)
+
+
+def test_long_descriptions_are_not_told_in_full() -> None:
+    with pytest.raises(InputError) as caught:
+        create({"name": "words", "symbols": [f"w{number}" for number in range(10_000)]})
+    assert len(str(caught.value)) < 300
+
+
+def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(InputError, match=r"pip install 'seqvae\[tokenizers\]'"):
+        create({"name": "huggingface", "length": 9, "text": "{}"})

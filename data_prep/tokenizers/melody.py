@@ -38,6 +38,9 @@ class MelodyTokenizer:
     meter: Meter = (4, 4)
 
     name = "melody"
+    kind = "music"
+    eos = bos = None
+    blank = NO_EVENT
     vocabulary_size = VOCABULARY_SIZE
     pitch_ids = range(FIRST_NOTE_ON, VOCABULARY_SIZE)
 
