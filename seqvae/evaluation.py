@@ -3,40 +3,54 @@
 Holds make up some 60 % of a melody's tokens, so that token accuracy alone hides a model that has learned nothing:
 accuracy on note-ons stands beside it. "Teacher-forced" predicts each token from the true ones before it;
 "free-running" decodes greedily from the posterior mean alone, as a user's reconstruction does.
+
+The last layer's logits are most of the memory that a large vocabulary takes: nowhere are more than CELLS of them held.
 """
 
+import math
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor
+from torch.distributions import Normal
 
-from seqvae.objectives import distortion, importance_weighted_bound, prior_like, rate_per_dimension
+from seqvae.batch import Batch
+from seqvae.objectives import importance_weighted_bound, prior_like, rate_per_dimension, within
 from seqvae.sampling import generate
 from seqvae.vae import SequenceVAE
 
 ACTIVE = 0.01  # variance of a posterior mean over the data above which its dimension is active (Burda et al. 2016)
+CELLS = 2**27  # logits at a time
 
 
 @torch.no_grad()
 def evaluate(
     model: SequenceVAE,
-    batches: Iterable[Tensor],
-    note_on: Tensor,
+    batches: Iterable[Batch],
+    note_on: Tensor | None = None,
     samples: int = 0,
     seed: int = 0,
+    *,
+    accuracy: bool = True,
+    free_running: bool = True,
 ) -> dict[str, float]:
     """Averages over all sequences of `batches`, in nats a sequence and in shares of 1.
 
     Args:
         model: on the device to use; its mode and parameters stay as they are.
-        batches: (B, T) int64 tokens each, on any device.
-        note_on: (V) bool, the ids that start a note.
+        batches: the sequences, on any device.
+        note_on: (V) bool, the ids that start a note; None leaves out what counts them.
         samples: number of importance samples for `iw_nll`; 0 leaves it out.
         seed: of the noise; the same seed gives the same figures.
+        accuracy: count the tokens that are predicted rightly; one more pass of the decoder.
+        free_running: decode each sequence from its posterior mean; as many steps as it is long.
 
     Returns:
-        elbo, distortion, rate, active_units, token_accuracy, note_on_accuracy, token_free_running,
-        note_on_free_running, exact (share of sequences reproduced without a fault), and if asked for iw_nll.
+        elbo, distortion, rate, active_units; with `samples`, iw_nll; with `accuracy`, token_accuracy and
+        note_on_accuracy; with `free_running`, token_free_running and note_on_free_running (share of a sequence's
+        tokens, its end included, that stand in their places) and exact (share of sequences reproduced without a
+        fault, from beginning to end). Of sequences that end: tokens (in each, its end included), and perplexity =
+        exp(nll of all / tokens of all), nll being iw_nll, or without samples -elbo, which is more.
         Accuracy on note-ons is NaN where there are none.
 
     Raises:
@@ -44,27 +58,33 @@ def evaluate(
     """
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
-    note_on = note_on.to(device)
-    sums: dict[str, float] = {}
-    means, sequences = [], 0
+    found: dict[str, list[Tensor]] = {}
+    means, sequences, tokens = [], 0, 0
     for batch in batches:
-        tokens = batch.to(device)
-        sequences += len(tokens)
-        posterior = model.encode(tokens)
-        means.append(posterior.loc.cpu())
-        noise = torch.randn(posterior.loc.shape, generator=generator, device=device)
-        found = _bound(model, tokens, posterior, posterior.loc + posterior.scale * noise)
-        found |= _accuracy(model.decode(posterior.loc, tokens).argmax(-1), tokens, note_on, "accuracy")
-        ids = generate(model.decoder, posterior.loc, tokens.shape[1], temperature=0.0)
-        found |= _accuracy(ids, tokens, note_on, "free_running")
-        found["exact"] = (ids == tokens).all(-1).sum()
+        sequences, tokens = sequences + len(batch), tokens + batch.count
+        moved = batch.to(device)
+        posterior = model.encode(moved.tokens, moved.lengths)
+        means.append(posterior.loc)
+        sums = _bound(model, moved, posterior, generator)
+        if accuracy:
+            ids = _predicted(model, posterior.loc, moved.tokens)
+            sums |= _right(ids, moved, note_on, "accuracy")
+        if free_running:
+            ids = _reconstructed(model, posterior.loc, moved.tokens.shape[1])
+            sums |= _right(ids, moved, note_on, "free_running")
+            sums["exact"] = ((ids == moved.tokens) | ~_counted(moved)).all(-1).sum()
         if samples:
-            found["iw_nll"] = -_importance_weighted(model, tokens, posterior, samples, generator).sum()
-        for name, value in found.items():
-            sums[name] = sums.get(name, 0.0) + float(value)
+            sums["iw_nll"] = -_importance_weighted(model, moved, posterior, samples, generator).sum()
+        for name, value in sums.items():
+            found.setdefault(name, []).append(value)
     if not sequences:
         raise ValueError("there is no sequence to evaluate")
-    return _averages(sums, sequences, tokens.shape[1]) | {"active_units": float(active_units(torch.cat(means)))}
+    totals = {name: float(torch.stack(values).cpu().double().sum()) for name, values in found.items()}
+    figures = _averages(totals, sequences, tokens) | {"active_units": float(active_units(torch.cat(means)))}
+    if model.config.eos is not None:
+        nll = totals["iw_nll"] if samples else -totals["elbo"]
+        figures |= {"tokens": tokens / sequences, "perplexity": math.exp(nll / tokens)}
+    return figures
 
 
 def active_units(means: Tensor) -> int:
@@ -72,40 +92,81 @@ def active_units(means: Tensor) -> int:
     return int((means.var(0, unbiased=False) > ACTIVE).sum())
 
 
-def _bound(model: SequenceVAE, tokens: Tensor, posterior: torch.distributions.Normal, z: Tensor) -> dict[str, Tensor]:
-    lost = distortion(model.decode(z, tokens), tokens).sum()
+def _bound(model: SequenceVAE, batch: Batch, posterior: Normal, generator: torch.Generator) -> dict[str, Tensor]:
+    lost = _distortions(model, batch, _draw(posterior, 1, generator)).sum()
     rate = rate_per_dimension(posterior).sum()
     return {"elbo": -lost - rate, "distortion": lost, "rate": rate}
 
 
-def _accuracy(ids: Tensor, tokens: Tensor, note_on: Tensor, kind: str) -> dict[str, Tensor]:
-    right, starts = ids == tokens, note_on[tokens]
-    return {f"token_{kind}": right.sum(), f"note_on_{kind}": (right & starts).sum(), "note_ons": starts.sum()}
+def _draw(posterior: Normal, samples: int, generator: torch.Generator) -> Tensor:
+    """z (samples, B, Z), the same ones however many are drawn at a time."""
+    like = posterior.loc
+    noise = [torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype) for _ in range(samples)]
+    return like + posterior.scale * torch.stack(noise)
+
+
+def _distortions(model: SequenceVAE, batch: Batch, z: Tensor) -> Tensor:
+    """-log p(x|z) of each sequence with each of its z (K, B, Z): (K, B)."""
+    K, B, _ = z.shape
+    T = batch.tokens.shape[1]
+    parts = []
+    for rows in torch.arange(K * B, device=z.device).split(max(1, CELLS // (T * model.config.vocabulary_size))):
+        lengths = None if batch.lengths is None else batch.lengths[rows % B]
+        parts.append(model.distortion(z.flatten(0, 1)[rows], batch.tokens[rows % B], lengths))
+    return torch.cat(parts).view(K, B)
+
+
+def _predicted(model: SequenceVAE, z: Tensor, tokens: Tensor) -> Tensor:
+    """The likeliest id at each step, after the true ones before it: (B, T)."""
+    outputs = model.decoder.outputs(z, tokens).flatten(0, 1)
+    steps = outputs.split(max(1, CELLS // model.config.vocabulary_size))
+    return torch.cat([model.decoder.output(part).argmax(-1) for part in steps]).view(tokens.shape)
+
+
+def _reconstructed(model: SequenceVAE, z: Tensor, T: int) -> Tensor:
+    """Greedy decoding (B, T), which is not told where the sequences end.
+
+    A decoder that has to end does so one step later, unless T is the most steps that it ever has.
+    """
+    return generate(model.decoder, z, min(T + 1, model.config.length), temperature=0.0)[:, :T]
+
+
+def _counted(batch: Batch) -> Tensor:
+    """Which tokens (B, T) belong to the sequences."""
+    if batch.lengths is None:
+        return torch.ones_like(batch.tokens, dtype=torch.bool)
+    return within(batch.lengths, batch.tokens.shape[1])
+
+
+def _right(ids: Tensor, batch: Batch, note_on: Tensor | None, kind: str) -> dict[str, Tensor]:
+    counted = _counted(batch)
+    right = (ids == batch.tokens) & counted
+    sums = {f"token_{kind}": right.sum()}
+    if note_on is not None:
+        starts = note_on.to(ids.device)[batch.tokens] & counted
+        sums |= {f"note_on_{kind}": (right & starts).sum(), "note_ons": starts.sum()}
+    return sums
 
 
 def _importance_weighted(
-    model: SequenceVAE,
-    tokens: Tensor,
-    posterior: torch.distributions.Normal,
-    samples: int,
-    generator: torch.Generator,
+    model: SequenceVAE, batch: Batch, posterior: Normal, samples: int, generator: torch.Generator
 ) -> Tensor:
+    """Bounds on log p(x): (B)."""
     joint, log_posterior = [], []
     prior = prior_like(posterior)
-    for _ in range(samples):
-        noise = torch.randn(posterior.loc.shape, generator=generator, device=tokens.device)
-        z = posterior.loc + posterior.scale * noise
-        joint.append(prior.log_prob(z).sum(-1) - distortion(model.decode(z, tokens), tokens))
+    at_once = max(1, CELLS // (batch.tokens.numel() * model.config.vocabulary_size))
+    for start in range(0, samples, at_once):
+        z = _draw(posterior, min(at_once, samples - start), generator)
+        joint.append(prior.log_prob(z).sum(-1) - _distortions(model, batch, z))
         log_posterior.append(posterior.log_prob(z).sum(-1))
-    return importance_weighted_bound(torch.stack(joint), torch.stack(log_posterior))  # (B)
+    return importance_weighted_bound(torch.cat(joint), torch.cat(log_posterior))
 
 
-def _averages(sums: dict[str, float], sequences: int, length: int) -> dict[str, float]:
-    note_ons = sums.pop("note_ons")
+def _averages(totals: dict[str, float], sequences: int, tokens: int) -> dict[str, float]:
     averages = {}
-    for name, value in sums.items():
-        if name.startswith("note_on"):
-            averages[name] = value / note_ons if note_ons else float("nan")
-        else:
-            averages[name] = value / (sequences * length if name.startswith("token") else sequences)
+    for name, value in totals.items():
+        if name.startswith("note_on_"):
+            averages[name] = value / totals["note_ons"] if totals["note_ons"] else float("nan")
+        elif name != "note_ons":
+            averages[name] = value / (tokens if name.startswith("token_") else sequences)
     return averages

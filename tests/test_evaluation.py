@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.distributions import Normal
 
+from seqvae.batch import Batch
 from seqvae.config import ModelConfig
 from seqvae.evaluation import active_units, evaluate
 from seqvae.sampling import generate
@@ -27,7 +28,7 @@ def tokens() -> torch.Tensor:
 
 
 def test_accuracies_count_what_they_say(model: SequenceVAE, tokens: torch.Tensor) -> None:
-    found = evaluate(model, tokens.split(4), NOTE_ON)
+    found = evaluate(model, [Batch(part) for part in tokens.split(4)], NOTE_ON)
     mean = model.encode(tokens).loc
     forced = model.decode(mean, tokens).argmax(-1).numpy()
     free = generate(model.decoder, mean, 8, 0.0).numpy()
@@ -46,13 +47,13 @@ def test_a_sequence_the_model_makes_itself_counts_as_exact(model: SequenceVAE) -
         model.decoder.output.bias.copy_(torch.tensor([0.0, 0.0, 50.0, 0.0, 0.0, 0.0]))
     tokens = torch.full((4, 8), 2)
     tokens[0, 3] = 5
-    found = evaluate(model, [tokens], NOTE_ON)
+    found = evaluate(model, [Batch(tokens)], NOTE_ON)
     assert found["exact"] == 0.75
     assert found["note_on_free_running"] == pytest.approx(31 / 32)
 
 
 def test_elbo_is_minus_distortion_minus_rate(model: SequenceVAE, tokens: torch.Tensor) -> None:
-    found = evaluate(model, [tokens], NOTE_ON)
+    found = evaluate(model, [Batch(tokens)], NOTE_ON)
     assert found["elbo"] == pytest.approx(-found["distortion"] - found["rate"])
     posterior = model.encode(tokens)
     rate = torch.distributions.kl_divergence(posterior, Normal(torch.zeros(10, 3), 1.0)).sum(-1).mean()
@@ -74,7 +75,7 @@ def test_importance_weighted_likelihood_approaches_the_integral(tokens: torch.Te
             ]
         )
     exact = (torch.logsumexp(log_p, 0) + math.log(12 / 600)).mean().item()
-    found = evaluate(model, [tokens], NOTE_ON, samples=2000)
+    found = evaluate(model, [Batch(tokens)], NOTE_ON, samples=2000)
     assert found["iw_nll"] == pytest.approx(-exact, abs=0.01)
     assert -found["iw_nll"] >= found["elbo"] - 0.2
 
@@ -88,7 +89,7 @@ def test_active_units_vary_over_the_data() -> None:
 
 
 def test_same_seed_same_figures_and_no_sequence_is_an_error(model: SequenceVAE, tokens: torch.Tensor) -> None:
-    one, again, other = (evaluate(model, [tokens], NOTE_ON, samples=2, seed=seed) for seed in (0, 0, 1))
+    one, again, other = (evaluate(model, [Batch(tokens)], NOTE_ON, samples=2, seed=seed) for seed in (0, 0, 1))
     assert one == again
     assert one["elbo"] != other["elbo"]
     with pytest.raises(ValueError, match="no sequence"):
@@ -96,5 +97,5 @@ def test_same_seed_same_figures_and_no_sequence_is_an_error(model: SequenceVAE, 
 
 
 def test_accuracy_on_note_ons_is_not_a_number_where_there_are_none(model: SequenceVAE) -> None:
-    found = evaluate(model, [torch.zeros(2, 8, dtype=torch.long)], NOTE_ON)
+    found = evaluate(model, [Batch(torch.zeros(2, 8, dtype=torch.long))], NOTE_ON)
     assert np.isnan(found["note_on_accuracy"])
