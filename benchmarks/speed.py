@@ -19,7 +19,7 @@ from benchmarks.machine import describe, median_seconds
 from data_prep.dataset import prepare
 from data_prep.files import find_sources
 from data_prep.windows import MelodyOptions
-from seqvae.config import preset
+from seqvae.presets import preset
 from seqvae.devices import autocast, choose_device, choose_precision
 from seqvae.vae import SequenceVAE
 

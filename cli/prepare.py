@@ -40,7 +40,7 @@ def prepare(
       seqvae train tunes.seqvae --minutes 30
     """
     from data_prep import dataset
-    from seqvae.config import preset as read_preset
+    from seqvae.presets import preset as read_preset
 
     chosen = options.melody_options(options.with_data_options(read_preset(preset), context.params).data)
     if taken(out) and not dataset.is_dataset(out):

@@ -22,7 +22,7 @@ def presets(
       seqvae presets melody-2bar > mine.toml
       seqvae train tunes/ --preset mine.toml
     """
-    from seqvae.config import preset, preset_names
+    from seqvae.presets import preset, preset_names
 
     if name is not None:
         say(preset(name).to_toml().rstrip("\n"))

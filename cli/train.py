@@ -16,6 +16,8 @@ from cli.console import INTERRUPTED, say
 from data_prep import programs
 from data_prep.meters import count
 from seqvae import config as settings
+from seqvae import presets
+from seqvae.checks import check
 from seqvae.config import Config
 from seqvae.errors import OptionError
 from seqvae.run_folder import check_place, read_config
@@ -123,7 +125,7 @@ def train(
       seqvae train tunes.seqvae --beta 0.5 --free-bits 48 --annealing cyclical
       seqvae train --resume --out runs/jigs --epochs 100
     """
-    base = settings.preset(preset or options.PRESET)
+    base = presets.preset(preset or options.PRESET)
     run = out or _default_run(sources, base.name)
     if resume and force:
         raise OptionError("--resume goes on with a run, --force replaces it: give one of them")
@@ -133,7 +135,7 @@ def train(
     elif not resume:  # the settings of another run may serve as a preset, its data do not
         base = dataclasses.replace(base, data=dataclasses.replace(base.data, dataset=None))
     config = options.with_data_options(with_training_options(base, context.params), context.params)
-    settings.check(config)
+    check(config)
     dataset = _dataset(sources or [], config, run, workers)
     config = fit_to_dataset(config, dataset, context.params)
     from seqvae.trained import Previews

@@ -2,28 +2,35 @@
 
 A `Config` goes to TOML and back (presets, `config.toml` of a run) and to plain dictionaries (the header of a model
 file). "Off" is None, which TOML writes as an absent key, so every optional field has None as its default.
-Combinations are checked in `check`, before any work starts, and a message names the option to change.
+Combinations are checked in `checks`, before any work starts, and a message names the option to change.
+
+A recipe trains in several phases, one after the other: each `[[phases]]` of the TOML names what differs from
+`[training]`, and which part of the model begins anew. A phase begins with the best model of the one before it.
 """
 
 import dataclasses
 import json
 import tomllib
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
 from seqvae.errors import OptionError
 
 ANNEALING = ("none", "linear", "sigmoid", "cyclical", "exponential")
-FREE_BITS_PER = ("total", "dimension")
+FREE_BITS_PER = ("total", "dimension", "batch")
+FREE_BITS_FORM = ("clamp", "mask")
 SCHEDULED_SAMPLING = ("none", "constant", "exponential", "inverse-sigmoid")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16")
-LEARNING_RATE_DECAYS = ("exponential", "cosine")
-SELECTIONS = ("elbo", "note_on_free_running")
-
-_PRESETS = Path(__file__).parent / "presets"
+LEARNING_RATE_DECAYS = ("none", "exponential", "cosine", "plateau")
+OPTIMIZERS = ("adam", "sgd")
+SELECTIONS = ("elbo", "distortion", "note_on_free_running")
+POSTERIORS = ("gaussian", "batch-norm", "delta")
+SUMMARIES = ("last", "mean", "max")
+LATENT_TO = ("steps", "start")
+INITIAL_STATES = ("separate", "shared")
+RESETS = ("none", "encoder", "decoder")
 
 
 @dataclass(frozen=True)
@@ -40,16 +47,28 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Sizes of the sequence VAE. Vocabulary and length follow from the tokenizer."""
+    """The sequence VAE. The first five follow from the tokenizer."""
 
     vocabulary_size: int = 90  # V
-    length: int = 32  # T, steps
+    length: int = 32  # T, the most steps of a sequence
+    bos: int | None = None  # read before the first token; None: nothing is
+    eos: int | None = None  # ends a sequence; None: all have T steps
+    blank: int = 0  # stands where a token is hidden
+    embedding_size: int | None = None  # None: one-hot
     encoder_size: int = 512  # hidden units in each direction
     encoder_layers: int = 1
+    bidirectional: bool = True
+    summary: str = "last"  # of what the encoder found: its last states, or pooled over the steps
+    latent_size: int = 256  # Z
+    posterior: str = "gaussian"
+    gamma: float = 0.6  # spread of the means with posterior = "batch-norm"
+    minimum_rate: float = 3.0  # nats a sequence, with posterior = "delta"
     decoder_size: int = 256  # hidden units in each layer
     decoder_layers: int = 2
-    latent_size: int = 256  # Z
-    embedding_size: int | None = None  # None: one-hot
+    latent_to: str = "steps"  # z enters every step of the decoder, or its start (the first state) alone
+    initial_state: str = "separate"  # cell and hidden tanh of projections of their own; "shared": tanh(cell) is hidden
+    dropout: float = 0.0  # of what enters the decoder's LSTM and of what leaves it
+    bias: bool = True  # in the linear layers
 
 
 @dataclass(frozen=True)
@@ -60,15 +79,28 @@ class TrainConfig:
     steps: int | None = None
     minutes: float | None = None
     batch_size: int = 512  # sequences
+    optimizer: str = "adam"
     learning_rate: float = 1e-3
     final_learning_rate: float = 1e-5
-    learning_rate_decay: str = "exponential"  # by 0.9999 a step, or along a cosine over the budget
+    learning_rate_decay: str = "exponential"  # by 0.9999 a step, along a cosine over the budget, or on a plateau
+    plateau_patience: int = 2  # epochs without a better valid score until the rate is halved, the best model reloaded
+    plateau_after: int = 0  # epochs before which it never is
+    plateau_halvings: int = 5  # the next plateau ends the training
     clip: float = 1.0  # largest norm of the gradient
     beta: float = 0.2  # weight of the rate once annealing is over
     annealing: str = "linear"
     annealing_steps: int = 2000
+    annealing_epochs: float | None = None  # instead of annealing_steps
     free_bits: float | None = None  # bits of rate that cost nothing
     free_bits_per: str = "total"
+    free_bits_form: str = "clamp"
+    mmd: float | None = None  # weight of the distance of all z to the prior (WAE)
+    adversarial: float | None = None  # weight of a discriminator that tells z from the prior (AAE)
+    aggressive: bool = False  # the encoder is trained to its end before each step, while mutual information rises
+    word_dropout: float = 0.0  # share of the decoder's inputs that are hidden
+    encoder_drop: float = 0.0  # share of the encoder's inputs that are taken out,
+    encoder_mask: float = 0.0  # ... hidden,
+    encoder_swap: float = 0.0  # ... moved by a few places
     scheduled_sampling: str = "none"
     scheduled_sampling_rate: float = 0.5  # the probability it rises to
     scheduled_sampling_steps: int = 2000  # scale of the ramp
@@ -82,6 +114,19 @@ class TrainConfig:
 
 
 @dataclass(frozen=True)
+class Phase:
+    """A part of a run: what is different in it."""
+
+    name: str
+    reset: str = "none"  # the part of the model that begins anew
+    changes: dict[str, Any] = field(default_factory=dict)  # settings of TrainConfig
+
+    def to_dict(self) -> dict[str, Any]:
+        """All in one dictionary, as it stands in TOML."""
+        return {"name": self.name, "reset": self.reset} | self.changes
+
+
+@dataclass(frozen=True)
 class Config:
     """A whole run."""
 
@@ -90,10 +135,17 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
+    phases: tuple[Phase, ...] = ()
+
+    def stages(self) -> list[tuple[Phase, TrainConfig]]:
+        """What is trained in turn: the phases with all their settings, or the one there is."""
+        if not self.phases:
+            return [(Phase("training"), self.training)]
+        return [(phase, dataclasses.replace(self.training, **phase.changes)) for phase in self.phases]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries, ready for JSON."""
-        return dataclasses.asdict(self)
+        return dataclasses.asdict(self) | {"phases": [phase.to_dict() for phase in self.phases]}
 
     def to_toml(self) -> str:
         """The configuration as TOML; reading it back gives an equal Config."""
@@ -101,7 +153,9 @@ class Config:
         for section in ("data", "model", "training"):
             values = dataclasses.asdict(getattr(self, section))
             lines += ["", f"[{section}]"]
-            lines += [f"{key} = {_toml_value(value)}" for key, value in values.items() if value is not None]
+            lines += _toml_lines(values)
+        for phase in self.phases:
+            lines += ["", "[[phases]]", *_toml_lines(phase.to_dict())]
         return "\n".join(lines) + "\n"
 
     @classmethod
@@ -112,10 +166,13 @@ class Config:
         for key, value in values.items():
             if key in sections and isinstance(value, dict):
                 parts[key] = _build(sections[key], value, f"{where}, [{key}]")
+            elif key == "phases" and isinstance(value, list | tuple):
+                parts[key] = tuple(_phase(each, f"{where}, phase {n}") for n, each in enumerate(value, 1))
             elif key in ("name", "description") and isinstance(value, str):
                 parts[key] = value
             else:
-                raise OptionError(f"{where}: unknown key '{key}'; known: name, description, {', '.join(sections)}")
+                known = ", ".join(["name", "description", *sections, "phases"])
+                raise OptionError(f"{where}: unknown key '{key}'; known: {known}")
         return cls(**parts)
 
     @classmethod
@@ -128,11 +185,28 @@ class Config:
         return cls.from_dict(values, where)
 
 
+def _toml_lines(values: dict[str, Any]) -> list[str]:
+    return [f"{key} = {_toml_value(value)}" for key, value in values.items() if value is not None]
+
+
 def _toml_value(value: str | bool | int | float) -> str:
     return json.dumps(value, ensure_ascii=False)  # TOML's scalars are written as JSON's
 
 
 def _build(kind: type, values: dict[str, Any], where: str) -> Any:
+    return kind(**_typed(kind, values, where))
+
+
+def _phase(values: Any, where: str) -> Phase:
+    if not isinstance(values, dict) or not isinstance(values.get("name"), str):
+        raise OptionError(f"{where}: a phase is a table with a name")
+    reset = values.get("reset", "none")
+    changes = {key: value for key, value in values.items() if key not in ("name", "reset")}
+    return Phase(values["name"], reset, _typed(TrainConfig, changes, where))
+
+
+def _typed(kind: type, values: dict[str, Any], where: str) -> dict[str, Any]:
+    """The values, if they are all fields of a dataclass and of its types; whole numbers serve as floats."""
     types = get_type_hints(kind)
     for key, value in values.items():
         if key not in types:
@@ -143,96 +217,4 @@ def _build(kind: type, values: dict[str, Any], where: str) -> Any:
         elif type(value) not in allowed:
             names = " or ".join("nothing" if kind is type(None) else kind.__name__ for kind in allowed)
             raise OptionError(f"{where}: {key} = {value!r} must be {names}")
-    return kind(**values)
-
-
-def preset_names() -> list[str]:
-    """Names of the presets that come with seqvae."""
-    return sorted(path.stem for path in _PRESETS.glob("*.toml"))
-
-
-def preset(name: str | Path) -> Config:
-    """A preset by its name, or a TOML file by its path. Raises OptionError when there is none."""
-    path = _PRESETS / f"{name}.toml"
-    if str(name) not in preset_names():
-        path = Path(name)
-        if path.suffix != ".toml":
-            raise OptionError(f"--preset {name}: unknown; choose {', '.join(preset_names())} or a .toml file")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise OptionError(f"--preset {path}: cannot be read ({reason})") from None
-    config = Config.from_toml(text, str(path))
-    check(config)
-    return config
-
-
-def check(config: Config) -> None:
-    """Refuse values and combinations that make no sense, before any work starts.
-
-    Raises OptionError naming the option as the command line spells it.
-    """
-    model, training = config.model, config.training
-    for option in (
-        "encoder_size",
-        "encoder_layers",
-        "decoder_size",
-        "decoder_layers",
-        "latent_size",
-        "length",
-    ):
-        _require(getattr(model, option) >= 1, option, getattr(model, option), "at least 1")
-    _require(model.vocabulary_size >= 2, "vocabulary_size", model.vocabulary_size, "at least 2")
-    _require(config.data.bars >= 1, "bars", config.data.bars, "at least 1")
-    _check_choices(training)
-    for option in ("epochs", "steps", "minutes", "patience", "embedding_size"):
-        value = getattr(training if hasattr(training, option) else model, option)
-        _require(value is None or value > 0, option, value, "above 0")
-    if training.epochs is None and training.steps is None and training.minutes is None:
-        raise OptionError("no end is set: give --epochs, --steps or --minutes")
-    for option in ("batch_size", "annealing_steps", "scheduled_sampling_steps"):
-        _require(getattr(training, option) >= 1, option, getattr(training, option), "at least 1")
-    _require(training.learning_rate > 0, "learning_rate", training.learning_rate, "above 0")
-    _require(
-        0 <= training.final_learning_rate <= training.learning_rate,
-        "final_learning_rate",
-        training.final_learning_rate,
-        f"between 0 and the learning rate, {training.learning_rate}",
-    )
-    _require(training.clip > 0, "clip", training.clip, "above 0")
-    _require(training.beta >= 0, "beta", training.beta, "0 or more")
-    _require(training.free_bits is None or training.free_bits >= 0, "free_bits", training.free_bits, "0 or more")
-    _require(
-        0 <= training.scheduled_sampling_rate <= 1,
-        "scheduled_sampling_rate",
-        training.scheduled_sampling_rate,
-        "between 0 and 1",
-    )
-    _require(
-        training.transpose is None or 0 <= training.transpose <= 11,
-        "transpose",
-        training.transpose,
-        "0 to 11",
-    )
-    _require(training.seed >= 0, "seed", training.seed, "0 or more")
-
-
-def _check_choices(training: TrainConfig) -> None:
-    choices = {
-        "annealing": ANNEALING,
-        "free_bits_per": FREE_BITS_PER,
-        "scheduled_sampling": SCHEDULED_SAMPLING,
-        "device": DEVICES,
-        "precision": PRECISIONS,
-        "learning_rate_decay": LEARNING_RATE_DECAYS,
-        "select": SELECTIONS,
-    }
-    for option, allowed in choices.items():
-        value = getattr(training, option)
-        _require(value in allowed, option, value, "one of " + ", ".join(allowed))
-
-
-def _require(ok: bool, option: str, value: object, allowed: str) -> None:
-    if not ok:
-        raise OptionError(f"--{option.replace('_', '-')} {value}: must be {allowed}")
+    return values

@@ -1,4 +1,4 @@
-"""A dataset folder as batches of tensors.
+"""A dataset folder as batches of tensors: sequences of one length as they come, others with those of like length.
 
 Everything random is a function of (seed, epoch) or (seed, step) alone, so that a resumed run sees the very batches
 an uninterrupted one would have seen. Rows are cut from the memory-mapped file as they are needed.
@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from data_prep.ragged import Ragged
 
 from data_prep.dataset import Dataset, open_dataset
 from data_prep.tokenizers.base import Tokenizer
+from seqvae.batch import Batch
+from seqvae.batching import batches_of_like_length
 
 
 def transposed(ids: np.ndarray, pitch_ids: range, most: int, rng: np.random.Generator) -> np.ndarray:
@@ -37,31 +39,62 @@ class SequenceData:
         """Raises data_prep's InputError when the folder is no dataset."""
         self.dataset: Dataset = open_dataset(folder)
         self.tokenizer: Tokenizer = self.dataset.tokenizer
-        self.train: np.ndarray = self.dataset.split("train")
-        self._order: tuple[tuple[int, int], np.ndarray] | None = None
+        self.train = self.dataset.split("train")
+        self._plan: tuple[tuple[int, int, int], list[np.ndarray]] | None = None
+        self._steps: dict[int, int] = {}  # in an epoch, by batch size
 
     def steps_per_epoch(self, batch_size: int) -> int:
-        """Full batches in an epoch; the rest of a shuffled epoch is left out, or all rows make the one batch."""
-        return max(1, len(self.train) // batch_size)
+        """Batches in an epoch.
 
-    def training_batch(self, step: int, batch_size: int, seed: int, transpose: int | None) -> Tensor:
-        """The batch of a training step: (B, T) int64."""
+        Of sequences of one length full ones: the rest of a shuffled epoch is left out, or all make the one batch.
+        """
+        if batch_size not in self._steps:
+            self._steps[batch_size] = len(self._new_plan(np.random.default_rng(0), batch_size))
+        return self._steps[batch_size]
+
+    def training_batch(self, step: int, batch_size: int, seed: int, transpose: int | None = None) -> Batch:
+        """The batch of a training step."""
         epoch, position = divmod(step, self.steps_per_epoch(batch_size))
-        rows = self._shuffled(seed, epoch)[position * batch_size : (position + 1) * batch_size]
-        ids = np.asarray(self.train[rows])
+        batch = self._batch(self.train, self._planned(seed, epoch, batch_size)[position])
         if transpose and self.tokenizer.pitch_ids is not None:
             rng = np.random.default_rng([seed, step, 1])
-            ids = transposed(ids, self.tokenizer.pitch_ids, transpose, rng)
-        return torch.from_numpy(ids.astype(np.int64))
+            moved = transposed(batch.tokens.numpy(), self.tokenizer.pitch_ids, transpose, rng)
+            return Batch(torch.from_numpy(moved), batch.lengths)
+        return batch
 
-    def batches(self, split: str, batch_size: int, most: int | None = None) -> Iterator[Tensor]:
-        """A split in its order, (B, T) int64; `most` ends it after so many sequences."""
-        ids = self.dataset.split(split)[:most]
-        for start in range(0, len(ids), batch_size):
-            yield torch.from_numpy(ids[start : start + batch_size].astype(np.int64))
+    def batches(self, split: str, batch_size: int, most: int | None = None) -> Iterator[Batch]:
+        """A split, each sequence once; `most` ends it after so many of its first."""
+        rows = self.dataset.split(split)
+        some = np.arange(len(rows))[:most]
+        if isinstance(rows, Ragged) and len(some):
+            plan = batches_of_like_length(rows.lengths[some], batch_size, np.random.default_rng(0))
+        else:
+            plan = [some[start : start + batch_size] for start in range(0, len(some), batch_size)]
+        for part in plan:
+            yield self._batch(rows, part)
 
-    def _shuffled(self, seed: int, epoch: int) -> np.ndarray:
-        if self._order is None or self._order[0] != (seed, epoch):
-            order = np.random.default_rng([seed, epoch]).permutation(len(self.train))
-            self._order = ((seed, epoch), order)
-        return self._order[1]
+    def first(self, split: str, n: int) -> Batch:
+        """The first n sequences of a split, or all it has."""
+        rows = self.dataset.split(split)
+        return self._batch(rows, np.arange(min(n, len(rows))))
+
+    def _batch(self, split: "np.ndarray | Ragged", rows: np.ndarray) -> Batch:
+        if not isinstance(split, Ragged):
+            return Batch(torch.from_numpy(np.asarray(split[rows]).astype(np.int64)))
+        lengths = split.lengths[rows]
+        tokens = torch.from_numpy(split.padded(rows, self.tokenizer.eos))
+        return Batch(tokens, None if (lengths == lengths[0]).all() else torch.from_numpy(lengths))
+
+    def _planned(self, seed: int, epoch: int, batch_size: int) -> list[np.ndarray]:
+        """The rows of each batch of an epoch."""
+        key = (seed, epoch, batch_size)
+        if self._plan is None or self._plan[0] != key:
+            self._plan = (key, self._new_plan(np.random.default_rng([seed, epoch]), batch_size))
+        return self._plan[1]
+
+    def _new_plan(self, rng: np.random.Generator, batch_size: int) -> list[np.ndarray]:
+        if isinstance(self.train, Ragged):
+            return batches_of_like_length(self.train.lengths, batch_size, rng)
+        order = rng.permutation(len(self.train))
+        full = max(1, len(order) // batch_size)
+        return np.array_split(order[: full * batch_size], full) if len(order) > batch_size else [order]

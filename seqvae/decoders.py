@@ -1,10 +1,12 @@
-"""p(x|z): an autoregressive LSTM whose initial state and every input know z.
+"""p(x|z): an autoregressive LSTM whose initial state and, unless it is told otherwise, every input know z.
 
-    (c, h) of every layer = tanh(W z + b);   input of step t = [vector of token t-1; z], zeros before the first token
+    separate   (c, h) of every layer = tanh(W z + b)                    MusicVAE, Roberts et al. 2018
+    shared     c = W z + b, h = tanh(c) of every layer                  as sentence VAEs do, He et al. 2019
+    input of step t = [vector of token t-1; z]; before the first token zeros stand, or the vector of bos
 
 `forward` runs a whole sequence teacher-forced in one call of `nn.LSTM` (cuDNN's fused kernels on a GPU). `step`
-computes the same one step at a time for sampling: z's share of the first layer's input is the same at every step and
-a token's share is a row of a table, so that only the recurrent products are left.
+computes the same one step at a time for sampling: z's share of the first layer's input is the same at every step,
+and the share of a one-hot token is a row of a table, so that little but the recurrent products is left.
 """
 
 from dataclasses import dataclass
@@ -14,7 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqvae.config import ModelConfig
-from seqvae.embedding import TokenInput, initialise
+from seqvae.embedding import TokenInput, dropped_out, initialise
+from seqvae.softmax import token_nll
 
 
 @dataclass
@@ -24,7 +27,12 @@ class DecoderState:
     hidden: list[Tensor]  # (B, H) for each layer
     cell: list[Tensor]  # (B, H) for each layer
     context: Tensor  # (B, 4H): z's share of the first layer's gates, biases included
-    table: Tensor  # (V, 4H): each token's share of them
+    table: Tensor | None  # (V, 4H): each token's share of them, where tokens are one-hot
+
+    def select(self, rows: Tensor) -> "DecoderState":
+        """The state of these sequences, in this order; one may come several times."""
+        hidden, cell = ([layer[rows] for layer in layers] for layers in (self.hidden, self.cell))
+        return DecoderState(hidden, cell, self.context[rows], self.table)
 
 
 class LSTMDecoder(nn.Module):
@@ -32,33 +40,57 @@ class LSTMDecoder(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.config = config
         self.layers, self.size = config.decoder_layers, config.decoder_size
+        self.bos, self.dropout = config.bos, config.dropout
+        self.latent_inputs = config.latent_size if config.latent_to == "steps" else 0
         self.input = TokenInput(config)
-        self.initial = nn.Linear(config.latent_size, 2 * self.layers * self.size)
-        self.lstm = nn.LSTM(self.input.size + config.latent_size, self.size, self.layers, batch_first=True)
-        self.output = nn.Linear(self.size, config.vocabulary_size)
+        states = self.layers * (2 if config.initial_state == "separate" else 1)
+        self.initial = nn.Linear(config.latent_size, states * self.size, bias=config.bias)
+        self.lstm = nn.LSTM(self.input.size + self.latent_inputs, self.size, self.layers, batch_first=True)
+        self.output = nn.Linear(self.size, config.vocabulary_size, bias=config.bias)
         initialise(self.lstm, self.input.size)
         nn.init.xavier_uniform_(self.initial.weight)
 
-    def forward(self, z: Tensor, tokens: Tensor) -> Tensor:
+    def forward(self, z: Tensor, tokens: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Teacher-forced logits (B, T, V) of tokens (B, T), each predicted from z (B, Z) and the tokens before it."""
-        _, T = tokens.shape
-        previous = F.pad(self.input(tokens[:, :-1]), (0, 0, 1, 0))  # (B, T, E): nothing comes before the first
-        inputs = torch.cat([previous, z.to(previous.dtype).unsqueeze(1).expand(-1, T, -1)], dim=-1)
+        return self.output(self.outputs(z, tokens, generator))
+
+    def nll(self, z: Tensor, tokens: Tensor, targets: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """-log p of each of the `targets` (B, T) in nats, after `tokens` (B, T): (B, T).
+
+        The same as cross entropy over `forward`, without ever holding the logits in fp32.
+        """
+        outputs = self.outputs(z, tokens, generator)
+        nll = token_nll(outputs.flatten(0, 1), self.output.weight, self.output.bias, targets.flatten())
+        return nll.view(targets.shape)
+
+    def outputs(self, z: Tensor, tokens: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """What the LSTM says at each step, (B, T, H); arguments as for `forward`. Noise is that of dropout."""
+        previous = self.input(tokens[:, :-1])
+        first = self._first(previous, len(z))
+        inputs = dropped_out(torch.cat([first, previous], dim=1), self._dropout, generator)  # (B, T, E)
+        if self.latent_inputs:
+            of_z = z.to(inputs.dtype).unsqueeze(1).expand(-1, tokens.shape[1], -1)
+            inputs = torch.cat([inputs, of_z], dim=-1)
         hidden, cell = self._initial(z)
         outputs, _ = self.lstm(inputs, (torch.stack(hidden), torch.stack(cell)))
-        return self.output(outputs)  # (B, T, V)
+        return dropped_out(outputs, self._dropout, generator)
 
     def start(self, z: Tensor) -> DecoderState:
         """The state before the first step, from z (B, Z)."""
         hidden, cell = self._initial(z)
         weight, _, bias = self._weights(0)
-        of_token, of_z = weight.split([self.input.size, z.shape[-1]], dim=1)
-        return DecoderState(hidden, cell, F.linear(z, of_z, bias), self.input.table(of_token))
+        of_token, of_z = weight.split([self.input.size, self.latent_inputs], dim=1)
+        context = F.linear(z, of_z, bias) if self.latent_inputs else bias.expand(len(z), -1)
+        table = None if self.config.embedding_size else self.input.rows @ of_token.t()
+        return DecoderState(hidden, cell, context, table)
 
-    def step(self, state: DecoderState, previous: Tensor | None) -> tuple[Tensor, DecoderState]:
+    def step(
+        self, state: DecoderState, previous: Tensor | None, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, DecoderState]:
         """One step: the last tokens (B), None before the first -> logits (B, V) and the next state."""
-        gates = state.context if previous is None else state.context + state.table[previous]
+        gates = state.context + self._share(state, previous, generator)
         hidden: list[Tensor] = []
         cell: list[Tensor] = []
         for layer in range(self.layers):
@@ -69,7 +101,27 @@ class LSTMDecoder(nn.Module):
             i, f, g, o = gates.chunk(4, dim=-1)
             cell.append(f.sigmoid() * state.cell[layer] + i.sigmoid() * g.tanh())
             hidden.append(o.sigmoid() * cell[-1].tanh())
-        return self.output(hidden[-1]), DecoderState(hidden, cell, state.context, state.table)
+        logits = self.output(dropped_out(hidden[-1], self._dropout, generator))
+        return logits, DecoderState(hidden, cell, state.context, state.table)
+
+    @property
+    def _dropout(self) -> float:
+        return self.dropout if self.training else 0.0
+
+    def _share(self, state: DecoderState, previous: Tensor | None, generator: torch.Generator | None) -> Tensor:
+        """What the token before adds to the gates of the first layer: (B, 4H)."""
+        if state.table is not None and not self._dropout and previous is not None:
+            return state.table[previous]
+        B = len(state.context)
+        vectors = self._first(state.context, B)[:, 0] if previous is None else self.input(previous)
+        of_token = self.lstm.weight_ih_l0[:, : self.input.size]
+        return F.linear(dropped_out(vectors, self._dropout, generator), of_token)
+
+    def _first(self, like: Tensor, B: int) -> Tensor:
+        """The vector before the first token: (B, 1, E)."""
+        if self.bos is None:
+            return like.new_zeros(B, 1, self.input.size)
+        return self.input(torch.full((B, 1), self.bos, device=like.device))
 
     def _weights(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:
         """W_ih, W_hh and the bias of a layer."""
@@ -77,5 +129,9 @@ class LSTMDecoder(nn.Module):
         return from_below, from_before, bias + more_bias
 
     def _initial(self, z: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Hidden states and cells of all layers."""
+        if self.config.initial_state == "shared":
+            cells = list(self.initial(z).chunk(self.layers, dim=-1))
+            return [cell.tanh() for cell in cells], cells
         parts = self.initial(z).tanh().chunk(2 * self.layers, dim=-1)  # c0, h0, c1, h1, ...
         return list(parts[1::2]), list(parts[0::2])

@@ -24,9 +24,13 @@ class TokenInput(nn.Module):
         """ids (...) -> vectors (..., E)."""
         return F.embedding(tokens, self.rows)
 
-    def table(self, weight: Tensor) -> Tensor:
-        """What a linear layer of this weight (O, E) makes of each token: (V, O); a look-up replaces the product."""
-        return self.rows @ weight.t()
+
+def dropped_out(x: Tensor, share: float, generator: torch.Generator | None) -> Tensor:
+    """Dropout by a generator, so that a step can be repeated: 0 in a share of places, the rest scaled up."""
+    if not share:
+        return x
+    keep = torch.rand(x.shape, generator=generator, device=x.device) >= share
+    return x * keep / (1.0 - share)
 
 
 def initialise(lstm: nn.LSTM, token_size: int) -> None:

@@ -1,48 +1,64 @@
 """q(z|x): from tokens to a distribution over the latent space.
 
-A bidirectional LSTM reads the sequence; the last state of each direction, side by side, goes through two linear
-heads: mean, and scale through softplus (MusicVAE, Roberts et al. 2018, arXiv:1803.05428).
-"""
+An LSTM reads the sequence, in both directions unless the configuration says one; what it found is summed up in one
+vector, from which the heads of `posteriors` make mean and scale (MusicVAE, Roberts et al. 2018, arXiv:1803.05428).
 
-import math
+The summary is the last state of each direction, side by side, or the mean or the maximum over all steps (Long et al.
+2019, arXiv:1911.03976, who find that pooling keeps a text VAE's posterior from collapsing).
+"""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Normal
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from seqvae.config import ModelConfig
 from seqvae.embedding import TokenInput, initialise
-
-SMALLEST_SCALE = 1e-6  # keeps the rate finite when a head saturates
-FIRST_MEAN = 0.1  # spread of the weights of the mean, which then spreads over about 1
-FIRST_SCALE = 0.1  # of an untrained posterior: z says something before the decoder has learned to ignore it
+from seqvae.posteriors import mean_head, scale_head
 
 
 class LSTMEncoder(nn.Module):
-    """Bidirectional LSTM over the tokens."""
+    """LSTM over the tokens, bidirectional or not."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.bos, self.summary = config.bos, config.summary
         self.input = TokenInput(config)
         self.lstm = nn.LSTM(
             self.input.size,
             config.encoder_size,
             config.encoder_layers,
             batch_first=True,
-            bidirectional=True,
+            bidirectional=config.bidirectional,
         )
-        self.mean = nn.Linear(2 * config.encoder_size, config.latent_size)
-        self.scale = nn.Linear(2 * config.encoder_size, config.latent_size)
+        states = config.encoder_size * (2 if config.bidirectional else 1)
         initialise(self.lstm, self.input.size)
-        nn.init.normal_(self.mean.weight, std=FIRST_MEAN)
-        nn.init.constant_(self.scale.bias, math.log(math.expm1(FIRST_SCALE)))
+        self.mean = mean_head(config, states)
+        self.scale = scale_head(config, states)
 
-    def forward(self, tokens: Tensor) -> Normal:
-        """tokens (B, T) -> q(z|x), with mean and scale of shape (B, Z), always in fp32 or better."""
-        _, (hidden, _) = self.lstm(self.input(tokens))  # (2 * layers, B, H)
-        summary = torch.cat([hidden[-2], hidden[-1]], dim=-1)  # (B, 2H)
-        mean, raw_scale = self.mean(summary), self.scale(summary)
-        if mean.dtype == torch.bfloat16:  # the rate is a sum of small terms: never in half precision
-            mean, raw_scale = mean.float(), raw_scale.float()
-        return Normal(mean, F.softplus(raw_scale) + SMALLEST_SCALE, validate_args=False)
+    def forward(self, tokens: Tensor, lengths: Tensor | None = None) -> Normal:
+        """tokens (B, T), of which `lengths` (B) count (all, if None) -> q(z|x), with mean and scale (B, Z)."""
+        if self.bos is not None:
+            tokens = F.pad(tokens, (1, 0), value=self.bos)
+            lengths = None if lengths is None else lengths + 1
+        summary = self._summary(self.input(tokens), lengths)
+        with torch.autocast(summary.device.type, enabled=False):
+            summary = summary.float() if summary.dtype == torch.bfloat16 else summary
+            return Normal(self.mean(summary), self.scale(summary), validate_args=False)
+
+    def _summary(self, inputs: Tensor, lengths: Tensor | None) -> Tensor:
+        """(B, T, E) -> (B, H), of both directions (B, 2H)."""
+        if lengths is None:
+            outputs, (hidden, _) = self.lstm(inputs)
+        else:  # the way back begins at each sequence's own end
+            packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
+            outputs, (hidden, _) = self.lstm(packed)
+        if self.summary == "last":
+            directions = 2 if self.lstm.bidirectional else 1
+            return torch.cat(list(hidden[-directions:]), dim=-1)  # hidden: (directions * layers, B, H)
+        if lengths is None:
+            return outputs.mean(1) if self.summary == "mean" else outputs.amax(1)
+        if self.summary == "mean":
+            return pad_packed_sequence(outputs, batch_first=True)[0].sum(1) / lengths.unsqueeze(1)
+        return pad_packed_sequence(outputs, batch_first=True, padding_value=-torch.inf)[0].amax(1)

@@ -4,9 +4,14 @@
     distortion = -log p(x|z), rate = KL(q||p), both in nats, summed over a sequence
     loss       = distortion + beta * (rate that is not free)                   beta-VAE, Higgins et al. 2017
 
-Free bits let the posterior carry some information at no price: over a sequence's whole rate, max(rate - f, 0)
-(MusicVAE, Roberts et al. 2018), or for each dimension's mean over the batch, sum_j max(rate_j - f, 0), whose
-gradient is that of Kingma et al. 2016 (arXiv:1606.04934, there max(rate_j, f)).
+Free bits let the posterior carry some information at no price. They are granted
+
+    total      to each sequence's whole rate                                MusicVAE, Roberts et al. 2018
+    dimension  to each dimension of each sequence                           Li et al. 2019, arXiv:1909.00868
+    batch      to each dimension's mean over the batch                      Kingma et al. 2016, arXiv:1606.04934
+
+and what is charged of a rate r with f free is, as a clamp, max(r - f, 0), or, as a mask, r where r > f and else 0:
+the gradients are the same, the loss shown is not.
 """
 
 import math
@@ -22,10 +27,20 @@ def prior_like(posterior: Normal) -> Normal:
     return Normal(torch.zeros_like(posterior.loc), torch.ones_like(posterior.scale))
 
 
-def distortion(logits: Tensor, tokens: Tensor) -> Tensor:
-    """-log p(x|z) of each sequence in nats: logits (B, T, V), tokens (B, T) -> (B)."""
+def distortion(logits: Tensor, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """-log p(x|z) of each sequence in nats: logits (B, T, V), tokens (B, T), of which `lengths` (B) count -> (B)."""
     nll = F.cross_entropy(logits.flatten(0, 1).float(), tokens.flatten(), reduction="none")
-    return nll.view(tokens.shape).sum(-1)
+    return summed(nll.view(tokens.shape), lengths)
+
+
+def summed(nll: Tensor, lengths: Tensor | None) -> Tensor:
+    """Sums (B) over the steps of nll (B, T) that lie within `lengths` (B); over all if None."""
+    return nll.sum(-1) if lengths is None else (nll * within(lengths, nll.shape[1])).sum(-1)
+
+
+def within(lengths: Tensor, T: int) -> Tensor:
+    """Which of T steps belong to sequences of these lengths (B): bool (B, T)."""
+    return torch.arange(T, device=lengths.device) < lengths.unsqueeze(1)
 
 
 def rate_per_dimension(posterior: Normal) -> Tensor:
@@ -33,18 +48,21 @@ def rate_per_dimension(posterior: Normal) -> Tensor:
     return kl_divergence(posterior, prior_like(posterior))
 
 
-def charged_rate(rates: Tensor, free_bits: float | None, per: str = "total") -> Tensor:
+def charged_rate(rates: Tensor, free_bits: float | None, per: str = "total", form: str = "clamp") -> Tensor:
     """The part of the rate that is not free, averaged over the batch.
 
     Args:
         rates: (B, Z), nats.
         free_bits: bits (not nats) that cost nothing; None charges all.
-        per: "total" (each sequence has them once) or "dimension" (each of the Z dimensions has them).
+        per: what has them: "total", "dimension" or "batch" (see the head of this module).
+        form: "clamp" or "mask".
     """
-    free = 0.0 if free_bits is None else free_bits * math.log(2.0)
-    if per == "dimension":
-        return (rates.mean(0) - free).clamp_min(0.0).sum()
-    return (rates.sum(-1) - free).clamp_min(0.0).mean()
+    if free_bits is None:
+        return rates.sum(-1).mean()
+    granted = {"total": rates.sum(-1, keepdim=True), "dimension": rates, "batch": rates.mean(0, keepdim=True)}[per]
+    free = free_bits * math.log(2.0)
+    charged = (granted - free).clamp_min(0.0) if form == "clamp" else granted * (granted > free)
+    return charged.sum(-1).mean()
 
 
 def importance_weighted_bound(log_joint: Tensor, log_posterior: Tensor) -> Tensor:

@@ -55,8 +55,11 @@ def learning_rate(kind: str, step: int, progress: float, *, first: float, last: 
     """Learning rate at a step; `progress` in [0, 1] is the share of the budget that is used up.
 
     exponential: 0.9999 a step towards `last` (MusicVAE's); cosine: half a cosine over the budget
-    (Loshchilov & Hutter 2017, arXiv:1608.03983), after a warm-up over its first 2 %.
+    (Loshchilov & Hutter 2017, arXiv:1608.03983), after a warm-up over its first 2 %; none and plateau: `first`
+    (a plateau is seen by the training loop, which halves it).
     """
+    if kind in ("none", "plateau"):
+        return first
     if kind == "exponential":
         return last + (first - last) * 0.9999**step
     if kind == "cosine":

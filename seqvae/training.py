@@ -1,9 +1,8 @@
 """Training: one loop that reads from top to bottom.
 
 A run lives in a folder: config.toml, model.safetensors (best on valid), last.pt (everything needed to go on),
-metrics.csv (a row an epoch), TensorBoard events where tensorboard is installed, and what `on_epoch` adds. All noise
-of a step is a function of (seed, step), so that a run that was interrupted and resumed ends with the very weights
-of one that was not (on a CPU).
+metrics.csv (a row an epoch), TensorBoard events where tensorboard is installed, and what `on_epoch` adds. What a step
+does stands in `optimization`; how far a run has come, in `progress`.
 """
 
 import dataclasses
@@ -16,25 +15,28 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 from tqdm import tqdm
 
-from seqvae.checkpoint import load_state, save_model, save_state, write_atomically
-from seqvae.config import Config, TrainConfig, check
+from seqvae.batch import Batch
+from seqvae.checkpoint import load_model, load_state, save_model, save_state, write_atomically
+from seqvae.checks import check
+from seqvae.config import Config
 from seqvae.data import SequenceData
 from seqvae.devices import autocast, choose_device, choose_precision
 from seqvae.errors import OptionError, TrainingError
 from seqvae.evaluation import evaluate
 from seqvae.interruption import Interruption
 from seqvae.metrics import MetricsLog
-from seqvae.objectives import charged_rate
+from seqvae.optimization import INNER_STEPS, Optimization
+from seqvae.progress import Progress
 from seqvae.run_folder import CONFIG_FILE, MODEL_FILE, STATE_FILE, check_place, read_config
-from seqvae.schedules import annealed_beta, learning_rate, sampling_probability
 from seqvae.vae import SequenceVAE
 
 SKIPS_IN_A_ROW = 20  # non-finite steps after which a run is given up
 SAVE_EVERY = 60.0  # seconds between two training states
 MOST_VALID = 4096  # sequences looked at after each epoch
+
+OnEpoch = Callable[[SequenceVAE, Path, int], None]
 
 
 @dataclass(frozen=True)
@@ -49,30 +51,6 @@ class TrainResult:
     best: dict[str, float]  # valid metrics of the model that was kept
 
 
-@dataclass
-class Progress:
-    """What must be known to go on, beside the weights and the optimizer."""
-
-    step: int = 0
-    epoch: int = 0
-    elapsed: float = 0.0  # seconds
-    skipped: int = 0
-    skipped_in_a_row: int = 0
-    stale_epochs: int = 0
-    best: dict[str, float] = field(default_factory=dict)
-
-    def share_of_budget(self, training: TrainConfig, steps_per_epoch: int) -> float:
-        """How much of the first budget to run out is used up: 1 or more when training is over."""
-        shares = [0.0]
-        if training.steps is not None:
-            shares.append(self.step / training.steps)
-        if training.epochs is not None:
-            shares.append(self.step / (training.epochs * steps_per_epoch))
-        if training.minutes is not None:
-            shares.append(self.elapsed / (60.0 * training.minutes))
-        return max(shares)
-
-
 def train(
     config: Config,
     dataset: Path,
@@ -81,7 +59,7 @@ def train(
     resume: bool = False,
     force: bool = False,
     progress: bool = True,
-    on_epoch: Callable[[SequenceVAE, Path, int], None] | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> TrainResult:
     """Train a model on a prepared dataset into the run folder `out`.
 
@@ -102,36 +80,77 @@ def train(
     """
     check(config)
     run = _open(config, dataset, out, resume=resume, force=force)
-    training, done, steps_per_epoch = run.config.training, run.done, run.steps_per_epoch
-    started, saved = time.monotonic() - done.elapsed, -SAVE_EVERY  # the first step is saved: even a kill can be resumed
     stopped = "finished"
-    with Interruption() as interruption, _bar(done, progress) as bar:
-        while (share := done.share_of_budget(training, steps_per_epoch)) < 1.0:
-            tokens = run.data.training_batch(done.step, training.batch_size, training.seed, training.transpose)
-            shown = _step(run, tokens.to(run.device), share)
-            done.elapsed = time.monotonic() - started
-            used = done.share_of_budget(training, steps_per_epoch)
-            bar.total = round(done.step / min(used, 1.0))  # of a budget in minutes, an estimate
-            bar.set_postfix(shown | {"seq/s": f"{len(tokens) * (bar.format_dict['rate'] or 0.0):.0f}"}, refresh=False)
-            bar.update()
-            if done.step % steps_per_epoch == 0 or used >= 1.0:
-                _finish_epoch(run, shown)
-                if on_epoch is not None:
-                    on_epoch(run.model, out, done.step)
-                if training.patience is not None and done.stale_epochs >= training.patience:
-                    stopped = "early"
-                    break
-            if interruption.asked:
-                stopped = "interrupted"
+    with Interruption() as interruption:
+        while run.done.phase < len(run.stages):
+            stopped = _train_phase(run, interruption, progress, on_epoch)
+            if stopped == "interrupted" or run.done.phase + 1 == len(run.stages):
                 break
-            if time.monotonic() - saved > SAVE_EVERY:
-                _save(run)
-                saved = time.monotonic()
+            _begin_next_phase(run)
     _save(run)
     run.log.close()
     if not (out / MODEL_FILE).exists():  # interrupted before the first epoch's end: keep what there is
         _save_model(run, {})
+    done = run.done
     return TrainResult(out, done.step, done.epoch, stopped, done.skipped, done.best)
+
+
+def _train_phase(run: "_Run", interruption: Interruption, progress: bool, on_epoch: OnEpoch | None) -> str:
+    """Train to the end of the phase; why it ended, as TrainResult.stopped."""
+    training, done, steps_per_epoch = run.training, run.done, run.steps_per_epoch
+    started, saved = time.monotonic() - done.elapsed, -SAVE_EVERY  # the first step is saved: even a kill can be resumed
+    with _bar(run, progress) as bar:
+        while (share := done.share_of_budget(training, steps_per_epoch)) < 1.0:
+            _step(run, share)
+            done.elapsed = time.monotonic() - started
+            used = done.share_of_budget(training, steps_per_epoch)
+            bar.total = done.step - done.within + round(done.within / min(used, 1.0))  # a budget in minutes: estimated
+            bar.set_postfix_str(run.sums.shown(bar.format_dict["rate"]), refresh=False)
+            bar.update()
+            if done.step % steps_per_epoch == 0 or used >= 1.0:
+                ended = _finish_epoch(run)
+                if on_epoch is not None:
+                    on_epoch(run.model, run.out, done.step)
+                if ended:
+                    return ended
+            if interruption.asked:
+                return "interrupted"
+            if time.monotonic() - saved > SAVE_EVERY:
+                _save(run)
+                saved = time.monotonic()
+    return "finished"
+
+
+@dataclass
+class _Sums:
+    """Figures of the steps since the last epoch ended."""
+
+    totals: dict[str, float] = field(default_factory=dict)
+    latest: dict[str, float] = field(default_factory=dict)
+    sequences: int = 0
+    tokens: int = 0
+    steps: int = 0
+
+    def add(self, batch: Batch, figures: dict[str, float]) -> None:
+        """Add a step."""
+        self.latest = figures
+        for name, value in figures.items():
+            self.totals[name] = self.totals.get(name, 0.0) + value * len(batch)
+        self.sequences += len(batch)
+        self.tokens += batch.count
+        self.steps += 1
+
+    def means(self) -> dict[str, float]:
+        """Averages over the sequences."""
+        return {f"train_{name}": total / self.sequences for name, total in self.totals.items()}
+
+    def shown(self, steps_a_second: float | None) -> str:
+        """For the progress line."""
+        speed = self.tokens / self.steps * (steps_a_second or 0.0)
+        figures = [
+            f"{name}={value:.3f}" if name == "beta" else f"{name}={value:.2f}" for name, value in self.latest.items()
+        ]
+        return ", ".join([*figures, f"tokens/s={speed:,.0f}"])
 
 
 @dataclass
@@ -142,41 +161,64 @@ class _Run:
     config: Config
     data: SequenceData
     model: SequenceVAE
-    optimizer: torch.optim.Optimizer
     device: torch.device
-    precision: str
     done: Progress
     log: MetricsLog
+    optimization: Optimization = field(init=False)
+    sums: _Sums = field(default_factory=_Sums)
 
-    @property
-    def steps_per_epoch(self) -> int:
-        return self.data.steps_per_epoch(self.config.training.batch_size)
+    def __post_init__(self) -> None:
+        self.stages = self.config.stages()
+        self.begin_phase()
+
+    def begin_phase(self) -> None:
+        """A new optimizer, with the settings of the phase."""
+        self.phase, self.training = self.stages[self.done.phase]
+        self.steps_per_epoch = self.data.steps_per_epoch(self.training.batch_size)
+        self.precision = choose_precision(self.training.precision, self.device)
+        self.optimization = Optimization(self.model, self.training, self.device, self.precision, self.steps_per_epoch)
 
 
 def _open(config: Config, dataset: Path, out: Path, *, resume: bool, force: bool) -> _Run:
     data = SequenceData(dataset)
     if not len(data.dataset.split("valid")):
-        raise TrainingError(f"{dataset} has no windows to validate on: {len(data.train)} are too few, add more music")
+        raise TrainingError(f"{dataset} has nothing to validate on: {len(data.train)} sequences are too few, add more")
     config = _fitted(config, data, dataset)
     device = choose_device(config.training.device)
-    precision = choose_precision(config.training.precision, device)
+    for _, training in config.stages():
+        choose_precision(training.precision, device)
+        if training.select.startswith("note_on") and data.tokenizer.note_on is None:
+            raise OptionError(f"--select {training.select}: text has no notes; choose elbo or distortion")
     model = _new_model(config).to(device)
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.training.learning_rate, fused=True)
     _open_folder(out, config, resume=resume, force=force)
-    done = _load(out, model, optimizer) if resume else Progress()
-    return _Run(out, config, data, model, optimizer, device, precision, done, MetricsLog(out, done.epoch))
+    state = load_state(out / STATE_FILE) if resume else {}
+    done = Progress(**state["done"]) if state else Progress()
+    run = _Run(out, config, data, model, device, done, MetricsLog(out, done.epoch))
+    if state:
+        model.load_state_dict(state["model"])
+        run.optimization.load_state_dict(state["optimization"])
+    return run
 
 
 def _fitted(config: Config, data: SequenceData, dataset: Path) -> Config:
+    """The configuration with what follows from the dataset's tokenizer."""
     tokenizer = data.tokenizer
-    model = dataclasses.replace(config.model, vocabulary_size=tokenizer.vocabulary_size, length=tokenizer.length)
+    model = dataclasses.replace(
+        config.model,
+        vocabulary_size=tokenizer.vocabulary_size,
+        length=tokenizer.length,
+        bos=tokenizer.bos,
+        eos=tokenizer.eos,
+        blank=tokenizer.blank,
+    )
     described = dataclasses.replace(config.data, dataset=str(Path(dataset).resolve()))
     return dataclasses.replace(config, model=model, data=described)
 
 
-def _new_model(config: Config) -> SequenceVAE:
+def _new_model(config: Config, number: int = 0) -> SequenceVAE:
+    """First weights; another `number` gives others."""
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not ours to reset
-        torch.manual_seed(config.training.seed)
+        torch.manual_seed(config.training.seed + number)
         return SequenceVAE(config.model)
 
 
@@ -200,53 +242,44 @@ def _check_resumable(before: Config, config: Config, out: Path) -> None:
             if old[key] != new[key]:
                 option = key.replace("_", "-")
                 raise OptionError(f"--resume: {out} was trained with {option} {old[key]}, not {new[key]}")
+    if before.phases != config.phases:
+        raise OptionError(f"--resume: {out} was trained in other phases")
 
 
-def _step(run: _Run, tokens: torch.Tensor, share: float) -> dict[str, str]:
-    """One step of the optimizer; returns what the progress line shows."""
-    training, done = run.config.training, run.done
-    seed = int(np.random.SeedSequence([training.seed, done.step]).generate_state(1)[0])
-    generator = torch.Generator(run.device).manual_seed(seed)
-    beta, sampled, rate_now = _scheduled(training, done.step, share)
-    for group in run.optimizer.param_groups:
-        group["lr"] = rate_now
-    with autocast(run.device, run.precision):
-        terms = run.model(tokens, generator, sampled, training.scheduled_sampling_parallel)
-    distortion = terms.distortion.mean()
-    loss = distortion + beta * charged_rate(terms.rates, training.free_bits, training.free_bits_per)
-    run.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    norm = nn.utils.clip_grad_norm_(run.model.parameters(), training.clip)
+def _begin_next_phase(run: _Run) -> None:
+    """Go on with the best model of the phase that has ended, a part of it perhaps new."""
+    run.model.load_state_dict(load_model(run.out / MODEL_FILE).model.state_dict())
+    run.done.next_phase()
+    run.begin_phase()
+    if run.phase.reset != "none":
+        part, new = (
+            getattr(run.model, run.phase.reset),
+            getattr(_new_model(run.config, run.done.phase), run.phase.reset),
+        )
+        part.load_state_dict(new.state_dict())
+    _save(run)
+
+
+def _step(run: _Run, share: float) -> None:
+    """One step of training, with the encoder first trained to its end if that is asked for."""
+    training, done = run.training, run.done
+
+    def batch_of(step: int, seed: int = training.seed) -> Batch:
+        return run.data.training_batch(step, training.batch_size, seed, training.transpose)
+
+    step, optimization = done.step, run.optimization
+    batch, act = batch_of(step), optimization.step
+    if training.aggressive and done.aggressive:
+        chosen = np.random.default_rng([training.seed, step, 2]).integers(run.steps_per_epoch, size=INNER_STEPS)
+        optimization.train_encoder(lambda inner: batch_of(int(chosen[inner])), step, done.within)
+        act = optimization.train_decoder
+    figures = act(batch, step, done.within, share, done.halvings)
     done.step += 1
-    if torch.isfinite(loss) & torch.isfinite(norm):
-        run.optimizer.step()
-        done.skipped_in_a_row = 0
-    else:
+    if figures is None:
         _skip(done)
-    rate = terms.rates.sum(-1).mean()
-    figures = {"loss": loss, "distortion": distortion, "rate": rate}
-    return {name: f"{figure.item():.2f}" for name, figure in figures.items()} | {"beta": f"{beta:.3f}"}
-
-
-def _scheduled(training: TrainConfig, step: int, share: float) -> tuple[float, float, float]:
-    """beta, the share of sampled inputs, and the learning rate at a step."""
-    sampled = sampling_probability(
-        training.scheduled_sampling,
-        step,
-        rate=training.scheduled_sampling_rate,
-        steps=training.scheduled_sampling_steps,
-    )
-    return (
-        annealed_beta(training.annealing, step, beta=training.beta, steps=training.annealing_steps),
-        sampled,
-        learning_rate(
-            training.learning_rate_decay,
-            step,
-            share,
-            first=training.learning_rate,
-            last=training.final_learning_rate,
-        ),
-    )
+    else:
+        done.skipped_in_a_row = 0
+        run.sums.add(batch, figures)
 
 
 def _skip(done: Progress) -> None:
@@ -259,26 +292,42 @@ def _skip(done: Progress) -> None:
         )
 
 
-def _finish_epoch(run: _Run, shown: dict[str, str]) -> None:
-    """Validate, write a row of metrics, and keep the model if it is the best so far."""
-    training, done = run.config.training, run.done
+def _finish_epoch(run: _Run) -> str | None:
+    """Validate, write a row of metrics, and keep the model if it is the best so far; why the phase ends, if it does."""
+    training, done = run.training, run.done
     done.epoch += 1
-    run.model.eval()
-    note_on = torch.from_numpy(run.data.tokenizer.note_on)
-    with autocast(run.device, run.precision):
-        valid = evaluate(run.model, run.data.batches("valid", training.batch_size, most=MOST_VALID), note_on)
-    run.model.train()
-    run.log.write(done.epoch, done.step, done.elapsed, {f"train_{k}": float(v) for k, v in shown.items()} | valid)
-    if not done.best or _score(valid, training) > _score(done.best, training):
-        done.best, done.stale_epochs = valid | {"step": float(done.step)}, 0
+    valid = _validate(run)
+    run.log.write(done.epoch, done.step, done.elapsed, run.sums.means() | valid)
+    run.sums = _Sums()
+    if done.is_better(valid, training):
+        done.best = valid | {"step": float(done.step)}
         _save_model(run, done.best)
-    else:
-        done.stale_epochs += 1
+    if training.aggressive:
+        done.aggressive = done.aggressive and valid["mutual_information"] >= done.information
+        done.information = valid["mutual_information"]
+    if done.on_plateau(training):
+        if done.halvings == training.plateau_halvings:
+            return "finished"
+        done.halvings, done.plateau = done.halvings + 1, 0
+        run.model.load_state_dict(load_model(run.out / MODEL_FILE).model.state_dict())
+        run.optimization.renew()
+    return "early" if training.patience is not None and done.stale_epochs >= training.patience else None
 
 
-def _score(valid: dict[str, float], training: TrainConfig) -> tuple[float, float]:
-    """What the best model is chosen by; while an accuracy is still 0, the bound decides."""
-    return valid[training.select], valid["elbo"]
+def _validate(run: _Run) -> dict[str, float]:
+    note_on = run.data.tokenizer.note_on
+    music = note_on is not None
+    run.model.eval()
+    with autocast(run.device, run.precision):
+        valid = evaluate(
+            run.model,
+            run.data.batches("valid", run.training.batch_size, most=MOST_VALID),
+            torch.from_numpy(note_on) if music else None,
+            accuracy=music,
+            free_running=music,
+        )
+    run.model.train()
+    return valid
 
 
 def _save_model(run: _Run, metrics: dict[str, float]) -> None:
@@ -286,26 +335,20 @@ def _save_model(run: _Run, metrics: dict[str, float]) -> None:
 
 
 def _save(run: _Run) -> None:
-    state = {
+    state: dict[str, Any] = {
         "model": run.model.state_dict(),
-        "optimizer": run.optimizer.state_dict(),
+        "optimization": run.optimization.state_dict(),
         "done": dataclasses.asdict(run.done),
     }
     save_state(run.out / STATE_FILE, state)
 
 
-def _load(out: Path, model: SequenceVAE, optimizer: torch.optim.Optimizer) -> Progress:
-    state: dict[str, Any] = load_state(out / STATE_FILE)
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    return Progress(**state["done"])
-
-
-def _bar(done: Progress, progress: bool) -> tqdm:
+def _bar(run: _Run, progress: bool) -> tqdm:
+    name = "training" if len(run.stages) == 1 else run.phase.name
     return tqdm(
-        initial=done.step,
+        initial=run.done.step,
         unit="step",
-        desc="training",
+        desc=name,
         dynamic_ncols=True,
         disable=None if progress else True,  # None: quiet when stderr is not a terminal
     )

@@ -7,19 +7,20 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from seqvae.config import ModelConfig
+from seqvae.corruption import corrupted, hidden
 from seqvae.decoders import LSTMDecoder
 from seqvae.encoders import LSTMEncoder
-from seqvae.objectives import distortion, rate_per_dimension
+from seqvae.objectives import distortion, rate_per_dimension, summed
 from seqvae.sampling import parallel_scheduled_forward, scheduled_forward
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What one pass gives: the two sides of the bound for each sequence, and the predictions."""
+    """What one pass gives: the two sides of the bound for each sequence."""
 
     distortion: Tensor  # (B) nats
     rates: Tensor  # (B, Z) nats
-    logits: Tensor  # (B, T, V)
+    z: Tensor  # (B, Z)
 
     @property
     def elbo(self) -> Tensor:
@@ -27,8 +28,24 @@ class Terms:
         return -self.distortion - self.rates.sum(-1)
 
 
+@dataclass(frozen=True)
+class Noise:
+    """How a training pass is made harder; shares between 0 and 1."""
+
+    scheduled: float = 0.0  # of the decoder's inputs that are its own samples (scheduled sampling)
+    parallel: bool = False  # draw them all at once, from a teacher-forced pass
+    word_dropout: float = 0.0  # of the decoder's inputs that are hidden
+    swap: float = 0.0  # of the encoder's inputs that are moved,
+    drop: float = 0.0  # ... taken out,
+    mask: float = 0.0  # ... hidden
+
+
 class SequenceVAE(nn.Module):
-    """Encoder and decoder of the sizes in `config`."""
+    """Encoder and decoder of the sizes in `config`.
+
+    Sequences are rows of tokens (B, T) int64. Where they are of different lengths, `lengths` (B) tells how many tokens
+    of each count; None says that all do.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -36,35 +53,55 @@ class SequenceVAE(nn.Module):
         self.encoder = LSTMEncoder(config)
         self.decoder = LSTMDecoder(config)
 
-    def encode(self, tokens: Tensor) -> Normal:
+    def encode(self, tokens: Tensor, lengths: Tensor | None = None) -> Normal:
         """tokens (B, T) -> q(z|x) over (B, Z)."""
-        return self.encoder(tokens)
+        return self.encoder(tokens, lengths)
 
     def decode(self, z: Tensor, tokens: Tensor) -> Tensor:
         """z (B, Z), tokens (B, T) -> teacher-forced logits (B, T, V)."""
         return self.decoder(z, tokens)
 
+    def distortion(self, z: Tensor, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """-log p(x|z) of each sequence in nats: (B)."""
+        return summed(self.decoder.nll(z, tokens, tokens), lengths)
+
     def forward(
         self,
         tokens: Tensor,
+        lengths: Tensor | None = None,
         generator: torch.Generator | None = None,
-        sampling_probability: float = 0.0,
-        parallel_sampling: bool = False,
+        noise: Noise | None = None,
     ) -> Terms:
-        """One pass with one sample of z.
-
-        Args:
-            tokens: (B, T) int64.
-            generator: source of all noise, for a result that can be repeated.
-            sampling_probability: share of the decoder's inputs that are its own samples (scheduled sampling).
-            parallel_sampling: draw them all at once, from a teacher-forced pass.
-        """
-        posterior = self.encode(tokens)
-        noise = torch.randn(posterior.loc.shape, generator=generator, device=tokens.device, dtype=posterior.loc.dtype)
-        z = posterior.loc + posterior.scale * noise
-        if sampling_probability > 0:
-            scheduled = parallel_scheduled_forward if parallel_sampling else scheduled_forward
-            logits = scheduled(self.decoder, z, tokens, sampling_probability, generator)
+        """One pass with one sample of z; `generator` is the source of all noise, for a result that can be repeated."""
+        noise = noise or Noise()
+        posterior = self.encode(*self._corrupted(tokens, lengths, noise, generator))
+        z = sample(posterior, generator)
+        read = hidden(tokens, noise.word_dropout, self.config.blank, generator)
+        if noise.scheduled > 0:
+            scheduled = parallel_scheduled_forward if noise.parallel else scheduled_forward
+            lost = distortion(scheduled(self.decoder, z, read, noise.scheduled, generator), tokens, lengths)
         else:
-            logits = self.decode(z, tokens)
-        return Terms(distortion(logits, tokens), rate_per_dimension(posterior), logits)
+            lost = summed(self.decoder.nll(z, read, tokens, generator), lengths)
+        return Terms(lost, rate_per_dimension(posterior), z)
+
+    def _corrupted(
+        self, tokens: Tensor, lengths: Tensor | None, noise: Noise, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor | None]:
+        if not (noise.swap or noise.drop or noise.mask):
+            return tokens, lengths
+        return corrupted(
+            tokens,
+            lengths,
+            swap=noise.swap,
+            drop=noise.drop,
+            mask=noise.mask,
+            blank=self.config.blank,
+            ends=self.config.eos is not None,
+            generator=generator,
+        )
+
+
+def sample(posterior: Normal, generator: torch.Generator | None = None) -> Tensor:
+    """One z of each posterior, (B, Z), differentiable."""
+    like = posterior.loc
+    return like + posterior.scale * torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from seqvae.config import Config, ModelConfig, TrainConfig, check, preset, preset_names
+from seqvae.checks import check
+from seqvae.config import Config, ModelConfig, TrainConfig
 from seqvae.errors import OptionError
+from seqvae.presets import preset, preset_names
 
 
 @pytest.mark.parametrize("name", preset_names())

@@ -4,14 +4,25 @@ import pytest
 import torch
 
 from seqvae.config import ModelConfig
+from seqvae.embedding import dropped_out
+from seqvae.presets import preset
 from seqvae.vae import SequenceVAE
 
 SMALL = {"vocabulary_size": 7, "length": 5, "encoder_size": 6, "decoder_size": 8, "latent_size": 3}
+TEXT = {"bos": 0, "eos": 1, "blank": 2}
 CONFIGS = {
     "one-hot": ModelConfig(**SMALL),
     "embedded": ModelConfig(**SMALL, embedding_size=4),
     "deep": ModelConfig(**SMALL, encoder_layers=2, decoder_layers=3),
     "shallow": ModelConfig(**SMALL, decoder_layers=1),
+    "z at the start alone": ModelConfig(**SMALL, latent_to="start"),
+    "mean-pooled": ModelConfig(**SMALL, summary="mean"),
+    "max-pooled": ModelConfig(**SMALL, summary="max", encoder_layers=2),
+    "sentences": ModelConfig(
+        **SMALL, **TEXT, embedding_size=4, bidirectional=False, initial_state="shared", bias=False
+    ),
+    "sentences, both directions": ModelConfig(**SMALL, **TEXT, embedding_size=4, dropout=0.5),
+    "one-hot sentences": ModelConfig(**SMALL, **TEXT, summary="mean", latent_to="start"),
 }
 
 
@@ -56,7 +67,7 @@ def test_the_decoder_never_looks_ahead(model: SequenceVAE, tokens: torch.Tensor)
 
 
 def test_elbo_is_log_likelihood_less_rate(model: SequenceVAE, tokens: torch.Tensor) -> None:
-    terms = model(tokens, torch.Generator().manual_seed(5))
+    terms = model(tokens, generator=torch.Generator().manual_seed(5))
     posterior = model.encode(tokens)
     noise = torch.randn(4, 3, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     z = posterior.loc + posterior.scale * noise
@@ -73,7 +84,7 @@ def test_every_parameter_has_a_gradient(model: SequenceVAE, tokens: torch.Tensor
 
 
 def test_the_same_noise_gives_the_same_pass(model: SequenceVAE, tokens: torch.Tensor) -> None:
-    first, again = (model(tokens, torch.Generator().manual_seed(6)).elbo for _ in range(2))
+    first, again = (model(tokens, generator=torch.Generator().manual_seed(6)).elbo for _ in range(2))
     assert torch.equal(first, again)
 
 
@@ -90,3 +101,52 @@ def test_sizes_of_the_melody_models() -> None:
         big = SequenceVAE(ModelConfig(encoder_size=2048, decoder_size=2048, decoder_layers=3, latent_size=512))
     assert sum(p.numel() for p in small.parameters()) == pytest.approx(4.4e6, rel=0.01)
     assert sum(p.numel() for p in big.parameters()) == pytest.approx(134.6e6, rel=0.01)
+
+
+def test_padding_counts_for_nothing(model: SequenceVAE, tokens: torch.Tensor) -> None:
+    lengths = torch.tensor([5, 3, 1, 4])
+    padded = tokens.clone()
+    for row, length in enumerate(lengths.tolist()):
+        padded[row, length:] = 6 - padded[row, length:]
+    z = torch.randn(4, 3, dtype=torch.float64)
+    together = model.encode(tokens, lengths), model.distortion(z, tokens, lengths)
+    again = model.encode(padded, lengths), model.distortion(z, padded, lengths)
+    for row, length in enumerate(lengths.tolist()):
+        alone = tokens[row : row + 1, :length]
+        for posterior, lost in (together, again):
+            torch.testing.assert_close(posterior.loc[row : row + 1], model.encode(alone).loc)
+            torch.testing.assert_close(posterior.scale[row : row + 1], model.encode(alone).scale)
+            torch.testing.assert_close(lost[row : row + 1], model.distortion(z[row : row + 1], alone))
+
+
+def test_the_states_of_chosen_sequences_go_on_as_they_would_have(model: SequenceVAE, tokens: torch.Tensor) -> None:
+    z, rows = torch.randn(4, 3, dtype=torch.float64), torch.tensor([2, 0, 2])
+    _, state = model.decoder.step(model.decoder.start(z), None)
+    logits, _ = model.decoder.step(state, tokens[:, 0])
+    chosen, _ = model.decoder.step(state.select(rows), tokens[rows, 0])
+    torch.testing.assert_close(chosen, logits[rows])
+
+
+def test_dropout_is_noise_in_training_alone(tokens: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    model, z = SequenceVAE(CONFIGS["sentences, both directions"]), torch.randn(4, 3)
+
+    def logits(seed: int) -> torch.Tensor:
+        return model.decoder(z, tokens, torch.Generator().manual_seed(seed))
+
+    assert torch.equal(logits(1), logits(1))
+    assert not torch.allclose(logits(1), logits(2))
+    model.eval()
+    assert torch.equal(logits(1), logits(2))
+
+
+def test_dropout_keeps_the_mean() -> None:
+    kept = dropped_out(torch.ones(100_000), 0.3, torch.Generator().manual_seed(0))
+    assert sorted(kept.unique().tolist()) == pytest.approx([0.0, 1 / 0.7])
+    assert kept.mean() == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_penn_treebank_model_has_the_parameters_of_the_literature() -> None:
+    with torch.device("meta"):
+        model = SequenceVAE(preset("ptb-vae").model)
+    assert sum(p.numel() for p in model.parameters()) == 8_791_552

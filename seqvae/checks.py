@@ -1,0 +1,91 @@
+"""What values and combinations of settings make sense; everything else is refused before any work starts."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from seqvae import config as settings
+from seqvae.config import Config, ModelConfig, Phase, TrainConfig
+from seqvae.errors import OptionError
+
+_WHOLE_FROM_1 = (
+    *("encoder_size", "encoder_layers", "decoder_size", "decoder_layers", "latent_size", "length"),
+    *("batch_size", "annealing_steps", "scheduled_sampling_steps", "plateau_patience"),
+)
+_ABOVE_0 = (
+    *("epochs", "steps", "minutes", "patience", "embedding_size", "annealing_epochs"),
+    *("learning_rate", "clip", "gamma", "minimum_rate"),
+)
+_FROM_0 = ("beta", "free_bits", "mmd", "adversarial", "plateau_after", "plateau_halvings", "seed")
+_SHARES = ("scheduled_sampling_rate", "word_dropout", "encoder_drop", "encoder_mask", "encoder_swap")
+_CHOICES: Mapping[str, Sequence[str]] = {
+    "annealing": settings.ANNEALING,
+    "free_bits_per": settings.FREE_BITS_PER,
+    "free_bits_form": settings.FREE_BITS_FORM,
+    "scheduled_sampling": settings.SCHEDULED_SAMPLING,
+    "device": settings.DEVICES,
+    "precision": settings.PRECISIONS,
+    "optimizer": settings.OPTIMIZERS,
+    "learning_rate_decay": settings.LEARNING_RATE_DECAYS,
+    "select": settings.SELECTIONS,
+    "posterior": settings.POSTERIORS,
+    "summary": settings.SUMMARIES,
+    "latent_to": settings.LATENT_TO,
+    "initial_state": settings.INITIAL_STATES,
+    "reset": settings.RESETS,
+}
+
+
+def check(config: Config) -> None:
+    """Refuse values and combinations that make no sense.
+
+    Raises OptionError naming the option as the command line spells it.
+    """
+    _check_values(config.model)
+    _require(config.model.vocabulary_size >= 2, "vocabulary_size", config.model.vocabulary_size, "at least 2")
+    _require(0 <= config.model.dropout < 1, "dropout", config.model.dropout, "0 or more and below 1")
+    _require(config.data.bars >= 1, "bars", config.data.bars, "at least 1")
+    for phase, training in config.stages():
+        _check_values(phase)
+        _check_values(training)
+        _check_training(training)
+
+
+def _check_values(section: ModelConfig | TrainConfig | Phase) -> None:
+    """Each value on its own."""
+    for option, value in vars(section).items():
+        if value is None:
+            continue
+        if option in _WHOLE_FROM_1:
+            _require(value >= 1, option, value, "at least 1")
+        elif option in _ABOVE_0:
+            _require(value > 0, option, value, "above 0")
+        elif option in _FROM_0:
+            _require(value >= 0, option, value, "0 or more")
+        elif option in _SHARES:
+            _require(0 <= value <= 1, option, value, "between 0 and 1")
+        elif option in _CHOICES:
+            _require(value in _CHOICES[option], option, value, "one of " + ", ".join(_CHOICES[option]))
+
+
+def _check_training(training: TrainConfig) -> None:
+    if training.epochs is None and training.steps is None and training.minutes is None:
+        raise OptionError("no end is set: give --epochs, --steps or --minutes")
+    _require(
+        0 <= training.final_learning_rate <= training.learning_rate,
+        "final_learning_rate",
+        training.final_learning_rate,
+        f"between 0 and the learning rate, {training.learning_rate}",
+    )
+    _require(
+        training.transpose is None or 0 <= training.transpose <= 11,
+        "transpose",
+        training.transpose,
+        "0 to 11",
+    )
+    if training.aggressive and training.adversarial:
+        raise OptionError("--aggressive and --adversarial both train in turns of their own: give one of them")
+
+
+def _require(ok: bool, option: str, value: Any, allowed: str) -> None:
+    if not ok:
+        raise OptionError(f"--{option.replace('_', '-')} {value}: must be {allowed}")

@@ -1,0 +1,69 @@
+"""How far a run has come: what must be known to go on, beside the weights and the optimizer."""
+
+from dataclasses import dataclass, field
+
+from seqvae.config import TrainConfig
+
+
+@dataclass
+class Progress:
+    """Counters of a run, and of the phase it is in."""
+
+    step: int = 0
+    epoch: int = 0
+    elapsed: float = 0.0  # seconds
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+    stale_epochs: int = 0  # without a better valid score
+    best: dict[str, float] = field(default_factory=dict)  # valid metrics of the model that is kept
+    phase: int = 0
+    began: dict[str, float] = field(default_factory=lambda: {"step": 0, "epoch": 0, "elapsed": 0.0})  # of the phase
+    halvings: int = 0  # of the learning rate, on a plateau
+    plateau: int = 0  # epochs without a better valid score since the last halving
+    information: float = 0.0  # nats, the mutual information after the last epoch of aggressive training
+    aggressive: bool = True  # until mutual information stops rising
+
+    @property
+    def within(self) -> int:
+        """Steps since the phase began."""
+        return self.step - int(self.began["step"])
+
+    def share_of_budget(self, training: TrainConfig, steps_per_epoch: int) -> float:
+        """How much of the phase's first budget to run out is used up: 1 or more when the phase is over."""
+        shares = [0.0]
+        if training.steps is not None:
+            shares.append(self.within / training.steps)
+        if training.epochs is not None:
+            shares.append(self.within / (training.epochs * steps_per_epoch))
+        if training.minutes is not None:
+            shares.append((self.elapsed - self.began["elapsed"]) / (60.0 * training.minutes))
+        return max(shares)
+
+    def next_phase(self) -> None:
+        """Begin the next phase: nothing is the best so far, and its counters start anew."""
+        self.phase += 1
+        self.began = {"step": self.step, "epoch": self.epoch, "elapsed": self.elapsed}
+        self.best, self.stale_epochs = {}, 0
+        self.halvings = self.plateau = 0
+        self.information, self.aggressive = 0.0, True
+
+    def is_better(self, valid: dict[str, float], training: TrainConfig) -> bool:
+        """Whether a model with these valid metrics is the best of the phase; the counters of stale epochs follow."""
+        better = not self.best or _score(valid, training) > _score(self.best, training)
+        self.stale_epochs = 0 if better else self.stale_epochs + 1
+        self.plateau = 0 if better else self.plateau + 1
+        return better
+
+    def on_plateau(self, training: TrainConfig) -> bool:
+        """Whether it is time to halve the learning rate."""
+        return (
+            training.learning_rate_decay == "plateau"
+            and self.plateau >= training.plateau_patience
+            and self.epoch - self.began["epoch"] >= training.plateau_after
+        )
+
+
+def _score(valid: dict[str, float], training: TrainConfig) -> tuple[float, float]:
+    """What the best model is chosen by; while an accuracy is still 0, the bound decides."""
+    sign = -1.0 if training.select == "distortion" else 1.0
+    return sign * valid[training.select], valid["elbo"]

@@ -1,0 +1,66 @@
+"""What each posterior promises of its rate."""
+
+import math
+
+import pytest
+import torch
+
+from seqvae.config import ModelConfig
+from seqvae.objectives import rate_per_dimension
+from seqvae.posteriors import FixedSpread, scale_of_rate
+from seqvae.vae import SequenceVAE
+
+SMALL = {"vocabulary_size": 7, "length": 5, "encoder_size": 6, "decoder_size": 8, "latent_size": 3}
+TOKENS = torch.randint(0, 7, (64, 5), generator=torch.Generator().manual_seed(4))
+
+
+def build(**settings: object) -> SequenceVAE:
+    torch.manual_seed(0)
+    return SequenceVAE(ModelConfig(**SMALL, **settings))
+
+
+@pytest.mark.parametrize("rate", [1e-4, 0.1, 1.0, 20.0])
+def test_a_scale_has_the_rate_asked_for(rate: float) -> None:
+    variance = scale_of_rate(rate) ** 2
+    assert 0 < variance < 1
+    assert (variance - 1 - math.log(variance)) / 2 == pytest.approx(rate, rel=1e-6)
+
+
+def test_delta_never_falls_below_its_minimum_rate() -> None:
+    model = build(posterior="delta", minimum_rate=6.0)
+    rates = rate_per_dimension(model.encode(TOKENS))
+    assert (rates >= 2.0 - 1e-4).all()
+    with torch.no_grad():
+        for parameter in model.encoder.mean.parameters():
+            parameter.zero_()  # the encoder says nothing at all
+    torch.testing.assert_close(rate_per_dimension(model.encode(TOKENS)), torch.full((64, 3), 2.0))
+
+
+def test_batch_normalised_means_have_the_spread_gamma() -> None:
+    model = build(posterior="batch-norm", gamma=0.7)
+    means = model.encode(TOKENS).loc
+    torch.testing.assert_close(means.std(0, unbiased=False), torch.full((3,), 0.7), atol=5e-3, rtol=0.0)
+    rates = rate_per_dimension(model.encode(TOKENS)).mean(0)
+    assert (rates >= 0.7**2 / 2 - 1e-3).all()  # Zhu et al. 2020, their equation 8
+    assert "weight" not in dict(model.encoder.mean[1].named_parameters())  # gamma is not learned
+
+
+def test_at_rest_batch_normalisation_uses_the_averages_of_training() -> None:
+    layer = FixedSpread(2, 0.5)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(200):
+        layer(3.0 + 2.0 * torch.randn(500, 2, generator=generator))
+    layer.eval()
+    torch.testing.assert_close(layer(torch.tensor([[3.0, 5.0]])), torch.tensor([[0.0, 0.5]]), atol=0.05, rtol=0.0)
+
+
+def test_means_at_rest_do_not_depend_on_their_neighbours() -> None:
+    model = build(posterior="batch-norm").eval()
+    torch.testing.assert_close(model.encode(TOKENS).loc[:3], model.encode(TOKENS[:3]).loc)
+
+
+@pytest.mark.parametrize("posterior", ["gaussian", "batch-norm", "delta"])
+def test_every_posterior_learns(posterior: str) -> None:
+    model = build(posterior=posterior)
+    (-model(TOKENS, generator=torch.Generator().manual_seed(0)).elbo.mean()).backward()
+    assert all(parameter.grad.any() for name, parameter in model.encoder.named_parameters() if name != "mean.0.bias")
