@@ -1,14 +1,12 @@
-"""A dataset folder: windows of music as ids, split and described, ready for training.
+"""A dataset folder: music or text as ids, split and described, ready for training.
 
-    train.npy valid.npy test.npy    ids (N, T) uint8, memory-mapped
-    index.csv                       split,row,source,bar: where each window comes from, a piece's first bar being 1;
-                                    several lines where several places have the same one, first that which put
-                                    it into its split
+    train.npy valid.npy test.npy    ids; `melody_dataset` and `text_dataset` say in which form
+    index.csv                       split,row,source,place: where each row comes from
     dataset.json                    tokenizer, options, counts, and for every skipped source the reason
 
-`prepare` makes one from files: they are read in parallel (`loading`), their windows gathered on disk, split by tune
-(`splits`), and written under a temporary name that is renamed at the end. What stays in memory is a few bytes for
-each window. Opening a dataset needs numpy alone, so that a machine without any music library can train on it.
+`prepare` makes one from files, under a temporary name that is renamed at the end; the kind of its options, of music
+or of text, tells who makes it. Opening a dataset needs numpy alone, so that a machine without any music library can
+train on it.
 """
 
 import csv
@@ -16,7 +14,6 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,19 +21,26 @@ from typing import Any
 
 import numpy as np
 
-from data_prep import loading, meters
-from data_prep.assembling import gather, place, write_splits
+from data_prep import melody_dataset, text_dataset
+from data_prep.building import NO_FILES, Files, Job, reasons
 from data_prep.errors import InputError
-from data_prep.files import Source, atomic, named_sources, remove, taken
-from data_prep.loading import Loaded
+from data_prep.files import MUSIC, TEXT, Source, atomic, remove, taken
+from data_prep.ragged import Ragged
 from data_prep.splits import SPLITS
+from data_prep.text import TextOptions
 from data_prep.tokenizers.base import Tokenizer, create
-from data_prep.tokenizers.melody import MelodyTokenizer
 from data_prep.windows import MelodyOptions
 
 FORMAT = "seqvae-dataset"
 VERSION = 1
-_MOST_TOLD = 3  # reasons in a message
+
+Options = MelodyOptions | TextOptions
+
+_MAKERS = {MUSIC: melody_dataset, TEXT: text_dataset}  # the one place where music and text part
+
+
+def _kind(options: Options) -> str:
+    return TEXT if isinstance(options, TextOptions) else MUSIC
 
 
 @dataclass(frozen=True)
@@ -48,27 +52,34 @@ class Dataset:
     info: dict[str, Any]
     reused: bool = False
 
-    def split(self, name: str) -> np.ndarray:
-        """The ids (N, T) of "train", "valid" or "test", memory-mapped and read-only."""
-        return _open_split(self.path, name, self.tokenizer)
+    def split(self, name: str) -> np.ndarray | Ragged:
+        """The ids of "train", "valid" or "test", memory-mapped and read-only: (N, T) of music, N sentences of text."""
+        if name not in SPLITS:
+            raise InputError(f"there is no split {name!r}; there are: {', '.join(SPLITS)}")
+        return _MAKERS[self.tokenizer.kind].open_split(self.path, name, self.tokenizer)
 
     def index(self, name: str) -> list[tuple[str, int]]:
-        """(source, bar) for each row of a split: of several places with the same window the one it was taken from."""
+        """(source, bar or line) for each row of a split; of several bars with one window that it was taken from."""
         places: list[tuple[str, int]] = []
         with (self.path / "index.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            for split, row, source, bar in csv.reader(file):
+            for split, row, source, place in csv.reader(file):
                 if split == name and int(row) == len(places):
-                    places.append((source, int(bar)))
+                    places.append((source, int(place)))
         return places
 
     @property
     def skipped(self) -> list[tuple[str, str]]:
-        """(source, reason) of all that gave no windows."""
+        """(source, reason) of all that gave nothing."""
         return [(entry["source"], entry["reason"]) for entry in self.info["skipped"]]
 
     def summary(self) -> str:
         """What is in it and what was left out, in a few lines."""
-        return "\n".join(_summary(self.info))
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        yield from _MAKERS[self.tokenizer.kind].summary(self.info)
+        if self.skipped:
+            yield f"skipped {len(self.skipped):,}: {reasons(self.skipped)}"
 
 
 def is_dataset(path: Path) -> bool:
@@ -105,65 +116,69 @@ def open_dataset(path: Path) -> Dataset:
     return dataset
 
 
-def _open_split(path: Path, name: str, tokenizer: Tokenizer) -> np.ndarray:
-    if name not in SPLITS:
-        raise InputError(f"there is no split {name!r}; there are: {', '.join(SPLITS)}")
-    file = path / f"{name}.npy"
-    try:
-        ids = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{file} is missing or damaged ({error}); prepare the dataset anew") from error
-    if ids.ndim != 2 or ids.shape[1] != tokenizer.length or ids.dtype.kind != "u":
-        raise InputError(f"{file} does not hold sequences of {tokenizer.length} ids; prepare the dataset anew")
-    return ids
-
-
 def prepare(
     sources: Sequence[Path],
     out: Path,
-    options: MelodyOptions,
+    options: Options,
     *,
+    valid: Sequence[Path] = (),
+    test: Sequence[Path] = (),
     workers: int | None = None,
     force: bool = False,
     progress: bool = False,
     split: tuple[float, float, float] = (0.8, 0.1, 0.1),
 ) -> Dataset:
-    """Make a dataset folder from music files.
+    """Make a dataset folder from music or text files.
 
     Args:
         sources: files and folders.
         out: the folder to make; it appears complete or not at all.
-        options: what a window is.
-        workers: processes that read, one for each core by default; few files are read in this process. Scripts
-            guard their start with `if __name__ == "__main__"`, as always where processes are started.
+        options: of music, what a window is; of text, what a sentence is.
+        valid, test: text files for these splits alone; with either, all sources are for train.
+        workers: processes that read music, one for each core by default; few files are read in this process, as text
+            is. Scripts guard their start with `if __name__ == "__main__"`, as always where processes are started.
         force: replace an existing dataset, never any other folder.
         progress: show a bar on stderr, if that is a terminal.
-        split: shares of train, valid and test.
+        split: shares of train, valid and test, where neither of these has files of its own.
 
     Raises:
-        InputError: the place is taken, or no file gives a window; the message counts the reasons.
+        InputError: the place is taken, or no file gives anything; the message counts the reasons.
     """
     out = Path(out)
     _check_place(out, force)
     if min(split) < 0 or split[0] <= 0 or abs(sum(split) - 1) > 1e-6:
         raise InputError(f"shares {split} of train, valid and test: they must sum to 1, and train must have one")
-    files = named_sources(sources)
-    state = _fingerprint(files, options)  # before reading: what changes meanwhile is read anew the next time
-    tokenizer = MelodyTokenizer(options.bars, options.meter)
+    groups = _groups(sources, options, valid, test)
+    state = _fingerprint(groups, options)  # before reading: what changes meanwhile is read anew the next time
+    maker = _MAKERS[_kind(options)]
     with atomic(out) as temporary:
         temporary.mkdir()
-        found = gather(_told(files, options, workers, progress), temporary / "windows", tokenizer.length)
-        if not found.names:
-            raise InputError(f"nothing in {_names(sources)} can be used: {_reasons(found.skipped)}")
-        placed, counts = place(found, tokenizer, split)
-        counts = write_splits(temporary, found, placed) | counts | {"files": len(files)}
-        info = _info(tokenizer, options, counts, found.skipped)
-        info |= {"split_by": placed.by, "fingerprint": state}
+        made = maker.build(Job(temporary, *groups, shares=split, workers=workers, progress=progress), options)
+        info = {
+            "format": FORMAT,
+            "version": VERSION,
+            "tokenizer": made.tokenizer,
+            "options": maker.plain(options),
+            "counts": made.counts,
+            "skipped": [{"source": source, "reason": reason} for source, reason in made.skipped],
+            "split_by": made.split_by,
+            "fingerprint": state,
+        }
         (temporary / "dataset.json").write_text(json.dumps(info, indent=1), encoding="utf-8")
-        remove(found.path)
         retired = _retire(out)
     remove(retired)
     return open_dataset(out)
+
+
+def _groups(
+    sources: Sequence[Path], options: Options, valid: Sequence[Path], test: Sequence[Path]
+) -> tuple[Files, Files, Files]:
+    kind = _kind(options)
+    return (
+        Files.of(sources, kind),
+        Files.of(valid, kind) if valid else NO_FILES,
+        Files.of(test, kind) if test else NO_FILES,
+    )
 
 
 def _check_place(out: Path, force: bool) -> None:
@@ -183,55 +198,36 @@ def _retire(out: Path) -> Path:
     return retired
 
 
-def _told(files: list[Source], options: MelodyOptions, workers: int | None, progress: bool) -> Iterator[Loaded]:
-    from tqdm import tqdm
-
-    yield from tqdm(
-        loading.load_all(files, options, workers),
-        "reading",
-        len(files),
-        unit=" files",
-        disable=None if progress else True,  # None: not where stderr is no terminal
-    )
-
-
-def _info(
-    tokenizer: Tokenizer, options: MelodyOptions, counts: dict[str, int], skipped: list[tuple[str, str]]
-) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "version": VERSION,
-        "tokenizer": tokenizer.to_json(),
-        "options": _plain(options),
-        "counts": counts,
-        "skipped": [{"source": source, "reason": reason} for source, reason in skipped],
-    }
-
-
-def _plain(options: MelodyOptions) -> dict[str, Any]:
-    plain = dataclasses.asdict(options)
-    return plain | {"meter": meters.name(options.meter), "programs": sorted(options.programs)}
-
-
-def fingerprint(sources: Sequence[Path], options: MelodyOptions) -> str:
+def fingerprint(
+    sources: Sequence[Path], options: Options, *, valid: Sequence[Path] = (), test: Sequence[Path] = ()
+) -> str:
     """A hash of the files' names, sizes and times of change, the options and the version of what is made of them."""
-    return _fingerprint(named_sources(sources), options)
+    return _fingerprint(_groups(sources, options, valid, test), options)
 
 
-def _fingerprint(files: Sequence[Source], options: MelodyOptions) -> str:
-    digest = hashlib.sha256(json.dumps([VERSION, _plain(options)]).encode())
-    for source in files:
-        stat = source.path.stat() if source.path.exists() else None  # it may have gone a moment ago
-        state = f"{stat.st_size}\0{stat.st_mtime_ns}" if stat else ""
-        digest.update(f"{source.name}\0{state}\n".encode("utf-8", "surrogateescape"))
+def _fingerprint(groups: tuple[Files, Files, Files], options: Options) -> str:
+    digest = hashlib.sha256(json.dumps([VERSION, _MAKERS[_kind(options)].plain(options)]).encode())
+    for mark, group in zip(("", "valid\n", "test\n"), groups, strict=True):
+        if group.found:
+            digest.update(mark.encode() + b"".join(map(_state, group.found)))
+    if isinstance(options, TextOptions) and options.tokenizer_file:
+        digest.update(_state(Source(Path(options.tokenizer_file), options.tokenizer_file)))
     return digest.hexdigest()
+
+
+def _state(source: Source) -> bytes:
+    stat = source.path.stat() if source.path.exists() else None  # it may have gone a moment ago
+    state = f"{stat.st_size}\0{stat.st_mtime_ns}" if stat else ""
+    return f"{source.name}\0{state}\n".encode("utf-8", "surrogateescape")
 
 
 def cached(
     sources: Sequence[Path],
-    options: MelodyOptions,
+    options: Options,
     folder: Path,
     *,
+    valid: Sequence[Path] = (),
+    test: Sequence[Path] = (),
     workers: int | None = None,
     progress: bool = False,
 ) -> Dataset:
@@ -241,38 +237,6 @@ def cached(
             dataset = open_dataset(folder)
         except InputError:  # damaged or of another version: as good as none
             dataset = None
-        if dataset and dataset.info["fingerprint"] == fingerprint(sources, options):
+        if dataset and dataset.info["fingerprint"] == fingerprint(sources, options, valid=valid, test=test):
             return dataclasses.replace(dataset, reused=True)
-    return prepare(sources, folder, options, workers=workers, force=True, progress=progress)
-
-
-def _names(sources: Sequence[Path]) -> str:
-    names = [str(source) for source in sources[:_MOST_TOLD]]
-    return ", ".join(names) + (f" and {len(sources) - len(names)} more" if len(sources) > len(names) else "")
-
-
-def _reasons(skipped: list[tuple[str, str]]) -> str:
-    """The most common reasons with their numbers."""
-    common = Counter(reason for _, reason in skipped).most_common()
-    told = [f"{times:,} x {reason}" if len(skipped) > 1 else reason for reason, times in common[:_MOST_TOLD]]
-    rest = sum(times for _, times in common[_MOST_TOLD:])
-    return "; ".join(told) + (f"; and {rest:,} for other reasons" if rest else "")
-
-
-def _summary(info: dict[str, Any]) -> Iterator[str]:
-    counts, tokenizer = info["counts"], info["tokenizer"]
-    total = sum(counts[name] for name in SPLITS)
-    meter = meters.name(tokenizer["meter"])
-    windows, bars = meters.count(total, "window"), meters.count(tokenizer["bars"], "bar")
-    tunes, files = meters.count(counts["tunes"], "tune"), meters.count(counts["files"], "file")
-    yield f"{windows} of {bars} in {meter}, from {tunes} in {files}"
-    yield "split: " + ", ".join(f"{name} {counts[name]:,}" for name in SPLITS)
-    if info["split_by"] == "time":
-        yield "there are too few different tunes to split by tune: the parts of each tune were split, which are alike"
-    if not counts["valid"] or not counts["test"]:
-        yield "there are too few windows for valid and test"
-    if counts["equal"]:
-        yield f"{counts['equal']:,} more equal one of these and were left out"
-    if info["skipped"]:
-        reasons = _reasons([(entry["source"], entry["reason"]) for entry in info["skipped"]])
-        yield f"skipped {len(info['skipped']):,}: {reasons}"
+    return prepare(sources, folder, options, valid=valid, test=test, workers=workers, force=True, progress=progress)

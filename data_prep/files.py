@@ -1,6 +1,7 @@
-"""Finding music on a disk, and leaving whole files behind.
+"""Finding music or text on a disk, and leaving whole files behind.
 
-A source is a file or a folder; a folder is searched to its depths. A source's *name* is its path below the folder
+A source is a file or a folder; a folder is searched to its depths for files of one kind, "music" or "text". A named
+file is text whatever its suffix, unless that is one of music. A source's *name* is its path below the folder
 that was given: it stays the same wherever the collection lies, so that splits and reports do not depend on it.
 
 Whatever is written goes to a temporary sibling first and is renamed when it is complete: a process that is killed
@@ -19,34 +20,37 @@ from data_prep.errors import InputError
 
 MIDI_SUFFIXES = (".mid", ".midi", ".kar")
 NOTATION_SUFFIXES = (".abc", ".musicxml", ".xml", ".mxl", ".krn")
-SUFFIXES = MIDI_SUFFIXES + NOTATION_SUFFIXES
+SUFFIXES = MIDI_SUFFIXES + NOTATION_SUFFIXES  # of music
+TEXT_SUFFIXES = (".txt", ".gz")  # what a folder gives as text; not tune.mid.gz
+
+MUSIC, TEXT = "music", "text"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file with music and its name: the path below the folder it was found in, with forward slashes."""
+    """A file and its name: the path below the folder it was found in, with forward slashes."""
 
     path: Path
     name: str
 
 
-def find_sources(paths: Sequence[Path]) -> list[Path]:
-    """All music files that `paths` (files and folders) lead to; see `named_sources`."""
-    return [source.path for source in named_sources(paths)]
+def find_sources(paths: Sequence[Path], kind: str = MUSIC) -> list[Path]:
+    """All files of a kind that `paths` (files and folders) lead to; see `named_sources`."""
+    return [source.path for source in named_sources(paths, kind)]
 
 
-def named_sources(paths: Sequence[Path]) -> list[Source]:
-    """All music files that `paths` lead to, each once, with names that are unique among them.
+def named_sources(paths: Sequence[Path], kind: str = MUSIC) -> list[Source]:
+    """All files of a kind that `paths` lead to, each once, with names that are unique among them.
 
     Folders are searched recursively in sorted order; hidden files and folders are left out, loops of links are safe.
 
     Raises:
-        InputError: a path is missing, a named file has another suffix, or there is no music at all.
+        InputError: a path is missing, a named file is of the other kind, or there is nothing of this kind at all.
     """
     found: dict[Path, Source] = {}
     names: set[str] = set()
     for path in map(Path, paths):
-        for file in _files_of(path):
+        for file in _files_of(path, kind):
             key = Path(os.path.abspath(file))
             if key not in found:
                 name = _free_name(file, path, names)
@@ -54,22 +58,46 @@ def named_sources(paths: Sequence[Path]) -> list[Source]:
                 found[key] = Source(file, name)
     if not found:
         where = ", ".join(map(str, paths)) or "no path"
-        raise InputError(f"no music found in {where}; looked for {' '.join(SUFFIXES)}")
+        looked_for = SUFFIXES if kind == MUSIC else TEXT_SUFFIXES
+        raise InputError(f"no {kind} found in {where}; looked for {' '.join(looked_for)}")
     return list(found.values())
 
 
-def _files_of(path: Path) -> Iterator[Path]:
+def check_file(path: Path, kind: str) -> None:
+    """Raises InputError for what is no file, or one of the other kind."""
+    suffix = path.suffix.lower()
     if path.is_dir():
-        yield from _walk(path)
-    elif not path.exists():
+        raise InputError(f"{path} is a folder, a file was expected")
+    if not path.exists():
         raise InputError(f"{path} does not exist")
-    elif path.suffix.lower() not in SUFFIXES:
+    if kind == TEXT and suffix in SUFFIXES:
+        raise InputError(f"{path} is music, and text is read here: choose a model or preset for music, or text files")
+    if kind == MUSIC and suffix in TEXT_SUFFIXES:
+        raise InputError(
+            f"{path} is text, no kind of file that is read here; these are: {' '.join(SUFFIXES)}. For sentences choose "
+            "a model or preset for text, like --preset text-words"
+        )
+    if kind == MUSIC and suffix not in SUFFIXES:
         raise InputError(f"{path} is no kind of file that is read here; these are: {' '.join(SUFFIXES)}")
+
+
+def _files_of(path: Path, kind: str) -> Iterator[Path]:
+    if path.is_dir():
+        yield from _walk(path, kind)
     else:
+        check_file(path, kind)
         yield path
 
 
-def _walk(root: Path) -> Iterator[Path]:
+def _is_of(name: str, kind: str) -> bool:
+    """Whether a file in a folder is of a kind, by its name."""
+    path = Path(name.lower())
+    if kind == MUSIC:
+        return path.suffix in SUFFIXES
+    return path.suffix in TEXT_SUFFIXES and Path(path.stem).suffix not in SUFFIXES
+
+
+def _walk(root: Path, kind: str) -> Iterator[Path]:
     seen = set()  # real folders: a link that leads back up is entered once
     for folder, below, files in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
@@ -80,7 +108,7 @@ def _walk(root: Path) -> Iterator[Path]:
         below[:] = sorted(name for name in below if not name.startswith("."))
         for name in sorted(files):
             file = Path(folder, name)
-            if not name.startswith(".") and file.suffix.lower() in SUFFIXES and file.is_file():
+            if not name.startswith(".") and _is_of(name, kind) and file.is_file():
                 yield file
 
 

@@ -7,7 +7,7 @@ second). Both give pieces in ticks, so that nobody further down asks where they 
 from pathlib import Path
 
 from data_prep.errors import InputError
-from data_prep.files import MIDI_SUFFIXES, NOTATION_SUFFIXES, SUFFIXES
+from data_prep.files import MIDI_SUFFIXES, MUSIC, check_file
 from data_prep.piece import Piece
 
 
@@ -30,17 +30,11 @@ def read_all(path: Path) -> tuple[list[Piece], list[tuple[str, str]]]:
         InputError: the file is missing, of an unknown kind, or cannot be read at all.
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    if path.is_dir():
-        raise InputError(f"{path} is a folder, a file was expected")
-    if not path.exists():
-        raise InputError(f"{path} does not exist")
-    if suffix in MIDI_SUFFIXES:
+    check_file(path, MUSIC)
+    if path.suffix.lower() in MIDI_SUFFIXES:
         from data_prep import midi
 
         return [midi.read(path)], []
-    if suffix in NOTATION_SUFFIXES:
-        from data_prep import notation
+    from data_prep import notation
 
-        return notation.read_all(path)
-    raise InputError(f"{path} is no kind of file that is read here; these are: {' '.join(SUFFIXES)}")
+    return notation.read_all(path)

@@ -11,6 +11,9 @@ collection grows. With fewer than three clusters each tune is cut in time instea
 of one tune are alike.
 
 Of equal windows one stays: in train before valid, in valid before test, then the first.
+
+Sentences are simpler: each goes where a hash of its own says, so that equal ones lie together; an empty split takes
+those with the nearest hash. All of them stay.
 """
 
 import hashlib
@@ -130,6 +133,28 @@ def assign(names: Sequence[str], cluster: np.ndarray, shares: tuple[float, float
         if shares[empty] > 0 and len(train) > 1 and empty not in split.values():
             split[max(train, key=lambda label: place[label])] = empty
     return np.array([split[label] for label in cluster.tolist()], np.int8)
+
+
+def by_hash(hashes: np.ndarray, shares: tuple[float, float, float]) -> np.ndarray:
+    """The split of each sentence (N,): 0 train, 1 valid, 2 test.
+
+    Of three different hashes or more each split with a share gets one; with fewer all go to train.
+
+    Args:
+        hashes: (N,) uint64, equal for equal sentences.
+        shares: of train, valid and test; they sum to 1.
+    """
+    distinct = np.unique(hashes)
+    if len(distinct) < 3:
+        return np.zeros(len(hashes), np.int8)
+    bounds = [min(int(bound * 2.0**64), (1 << 64) - 1) for bound in np.cumsum(shares)[:2]]
+    valid, test = np.searchsorted(distinct, np.array(bounds, np.uint64)).tolist()  # the first hash of each
+    test = min(test, len(distinct) - 1) if shares[2] > 0 else len(distinct)
+    valid = min(valid, test - 1) if shares[1] > 0 else test
+    valid = max(valid, 1)
+    test = max(test, valid + (shares[1] > 0))
+    place = np.searchsorted(distinct, hashes)
+    return (place >= valid).astype(np.int8) + (place >= test).astype(np.int8)
 
 
 def in_time(tune: np.ndarray, shares: tuple[float, float, float]) -> np.ndarray:

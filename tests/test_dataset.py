@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data_prep import dataset, loading, midi, splits
+from data_prep import loading, melody_dataset, midi, splits
 from data_prep.dataset import SPLITS, Dataset, cached, fingerprint, is_dataset, open_dataset, prepare
 from data_prep.errors import InputError
 from data_prep.piece import Piece, Track
@@ -257,7 +257,7 @@ def test_an_interrupted_run_leaves_nothing(tunes: Path, tmp_path: Path, monkeypa
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(dataset, "write_splits", interrupt)
+    monkeypatch.setattr(melody_dataset, "write_splits", interrupt)
     for name in ("data", "new"):
         with pytest.raises(KeyboardInterrupt):
             prepare([tunes], tmp_path / name, OPTIONS, force=True)

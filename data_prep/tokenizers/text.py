@@ -121,7 +121,7 @@ class VocabularyTokenizer(TextTokenizer):
         if len(self._index) != len(self.symbols):
             raise InputError("a vocabulary with a symbol twice")
         for symbol in self.symbols:
-            if symbol in self._reserved or self.split_up(symbol) != [symbol]:
+            if symbol in self.reserved or self.split_up(symbol) != [symbol]:
                 raise InputError(f"a vocabulary with {symbol!r}, which is no {self.unit}")
 
     @abstractmethod
@@ -133,7 +133,8 @@ class VocabularyTokenizer(TextTokenizer):
         """Symbols as a text that `split_up` takes apart into the same ones."""
 
     @property
-    def _reserved(self) -> set[str]:
+    def reserved(self) -> set[str]:
+        """What cannot be a symbol."""
         return {*SPECIALS, self.UNKNOWN}
 
     @cached_property
@@ -172,7 +173,7 @@ class VocabularyTokenizer(TextTokenizer):
         return tuple(symbol for _, symbol in order[: vocabulary_size and vocabulary_size - len(SPECIALS)])
 
     def _may_serve(self, symbol: str, times: int, min_count: int) -> bool:
-        return times >= min_count and len(symbol) <= self.LONGEST and symbol not in self._reserved
+        return times >= min_count and len(symbol) <= self.LONGEST and symbol not in self.reserved
 
     def to_json(self) -> dict[str, Any]:
         """`create` builds this tokenizer again from it."""

@@ -1,0 +1,76 @@
+"""What the makers of datasets, `melody_dataset` and `text_dataset`, are given, give back and have in common."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from data_prep.errors import InputError
+from data_prep.files import Source, named_sources
+
+T = TypeVar("T")
+
+Skipped = list[tuple[str, str]]  # source, and why it was left out
+
+_MOST_TOLD = 3  # names or reasons in a message
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files that some paths lead to."""
+
+    given: tuple[Path, ...]
+    found: tuple[Source, ...]
+
+    @classmethod
+    def of(cls, paths: Sequence[Path], kind: str) -> "Files":
+        """Those of a kind. Raises InputError as `named_sources` does."""
+        given = tuple(map(Path, paths))
+        return cls(given, tuple(named_sources(given, kind)))
+
+    def unusable(self, skipped: Skipped) -> InputError:
+        """The error that tells why none of them can serve."""
+        names = [str(path) for path in self.given[:_MOST_TOLD]]
+        more = f" and {len(self.given) - len(names)} more" if len(self.given) > len(names) else ""
+        return InputError(f"nothing in {', '.join(names)}{more} can be used: {reasons(skipped)}")
+
+
+NO_FILES = Files((), ())
+
+
+@dataclass(frozen=True)
+class Job:
+    """A dataset that is to be made in `folder`, which is there and empty."""
+
+    folder: Path
+    train: Files  # and the others too, unless these have their own
+    valid: Files
+    test: Files
+    shares: tuple[float, float, float]
+    workers: int | None
+    progress: bool
+
+    def shown(self, items: Iterable[T], what: str, total: int, unit: str) -> Iterator[T]:
+        """The items, while a bar tells how far they are, if it is wanted and stderr is a terminal."""
+        from tqdm import tqdm
+
+        yield from tqdm(items, what, total, unit=f" {unit}", disable=None if self.progress else True)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What there is to say of a dataset that was made."""
+
+    tokenizer: dict[str, Any]
+    counts: dict[str, int]
+    skipped: Skipped
+    split_by: str
+
+
+def reasons(skipped: Skipped) -> str:
+    """The most common reasons with their numbers."""
+    common = Counter(reason for _, reason in skipped).most_common()
+    told = [f"{times:,} x {reason}" if len(skipped) > 1 else reason for reason, times in common[:_MOST_TOLD]]
+    rest = sum(times for _, times in common[_MOST_TOLD:])
+    return "; ".join(told) + (f"; and {rest:,} for other reasons" if rest else "")

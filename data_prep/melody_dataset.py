@@ -1,0 +1,77 @@
+"""Datasets of melodies: n-bar windows as ids.
+
+    train.npy valid.npy test.npy    ids (N, T) uint8, memory-mapped
+    index.csv                       split,row,source,bar: where each window comes from, a piece's first bar being 1;
+                                    several lines where several places have the same one, first that which put
+                                    it into its split
+
+Files are read in parallel (`loading`), their windows gathered on disk (`assembling`) and split by tune (`splits`).
+What stays in memory is a few bytes for each window.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_prep import loading, meters
+from data_prep.assembling import gather, place, write_splits
+from data_prep.building import Job, Made
+from data_prep.errors import InputError
+from data_prep.files import remove
+from data_prep.splits import SPLITS
+from data_prep.tokenizers.base import Tokenizer
+from data_prep.tokenizers.melody import MelodyTokenizer
+from data_prep.windows import MelodyOptions
+
+
+def plain(options: MelodyOptions) -> dict[str, Any]:
+    """The options in JSON."""
+    return dataclasses.asdict(options) | {"meter": meters.name(options.meter), "programs": sorted(options.programs)}
+
+
+def build(job: Job, options: MelodyOptions) -> Made:
+    """Write the arrays and the index. Raises InputError when no file gives a window."""
+    if job.valid.given or job.test.given:
+        raise InputError("files for valid and test of their own are for text; music is split by tune")
+    tokenizer = MelodyTokenizer(options.bars, options.meter)
+    files = job.train.found
+    loaded = job.shown(loading.load_all(files, options, job.workers), "reading", len(files), "files")
+    found = gather(loaded, job.folder / "windows", tokenizer.length)
+    if not found.names:
+        raise job.train.unusable(found.skipped)
+    placed, counts = place(found, tokenizer, job.shares)
+    counts = write_splits(job.folder, found, placed) | counts | {"files": len(files)}
+    remove(found.path)
+    return Made(tokenizer.to_json(), counts, found.skipped, placed.by)
+
+
+def open_split(folder: Path, name: str, tokenizer: Tokenizer) -> np.ndarray:
+    """The ids (N, T) of a split. Raises InputError when they are damaged."""
+    file = folder / f"{name}.npy"
+    try:
+        ids = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{file} is missing or damaged ({error}); prepare the dataset anew") from error
+    if ids.ndim != 2 or ids.shape[1] != tokenizer.length or ids.dtype.kind != "u":
+        raise InputError(f"{file} does not hold sequences of {tokenizer.length} ids; prepare the dataset anew")
+    return ids
+
+
+def summary(info: dict[str, Any]) -> Iterator[str]:
+    """What is in it, line by line."""
+    counts, tokenizer = info["counts"], info["tokenizer"]
+    total = sum(counts[name] for name in SPLITS)
+    meter = meters.name(tokenizer["meter"])
+    windows, bars = meters.count(total, "window"), meters.count(tokenizer["bars"], "bar")
+    tunes, files = meters.count(counts["tunes"], "tune"), meters.count(counts["files"], "file")
+    yield f"{windows} of {bars} in {meter}, from {tunes} in {files}"
+    yield "split: " + ", ".join(f"{name} {counts[name]:,}" for name in SPLITS)
+    if info["split_by"] == "time":
+        yield "there are too few different tunes to split by tune: the parts of each tune were split, which are alike"
+    if not counts["valid"] or not counts["test"]:
+        yield "there are too few windows for valid and test"
+    if counts["equal"]:
+        yield f"{counts['equal']:,} more equal one of these and were left out"

@@ -1,0 +1,166 @@
+"""Text files as sentences: a line is a sentence.
+
+A file is read as a stream, .gz too, so that neither its size nor that of a line matters. Lines end as they do anywhere
+(\\n, \\r\\n, \\r). A sentence is *clean*: Unicode's composed form (NFC), each run of blanks and control characters one
+blank, none at its ends. What is told of a line apart from that:
+
+    empty       nothing is left of it; it is no sentence
+    with NUL    binary data, or UTF-16 read as something else; it is no sentence
+    not whole   longer than a million characters, of which the first million are read
+"""
+
+import codecs
+import gzip
+import io
+import re
+import unicodedata
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_prep.errors import InputError
+from data_prep.files import check_file
+from data_prep.tokenizers import words
+
+LONG = ("cut", "drop")
+MOST = 1 << 20  # characters of a line
+
+_BLOCK = 1 << 18  # bytes
+_NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ufeff\ud800-\udfff]")  # controls, byte order marks, half characters
+_IDLE: dict[str, dict[str, Any]] = {  # what means nothing for a tokenizer, and must have these values
+    "words": {},
+    "characters": {"split": "punctuation"},
+    "huggingface": {"split": "punctuation", "vocabulary_size": None, "min_count": 1, "lowercase": False},
+}
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """How sentences become ids."""
+
+    tokenizer: str = "words"  # or "characters", "huggingface"
+    vocabulary_size: int | None = None  # ids at most, the three special ones included
+    min_count: int = 1  # how often a symbol must occur in train to be in the vocabulary
+    max_length: int = 100  # ids of a sentence without its eos
+    long: str = "cut"  # what happens to longer ones; or "drop"
+    split: str = "punctuation"  # where words end; or "spaces"
+    lowercase: bool = False
+    encoding: str = "utf-8"
+    tokenizer_file: str | None = None  # the tokenizer.json of "huggingface"
+
+    def __post_init__(self) -> None:
+        _one_of("tokenizer", self.tokenizer, tuple(_IDLE))
+        _one_of("long", self.long, LONG)
+        _one_of("split", self.split, words.SPLITS)
+        if self.vocabulary_size is not None and self.vocabulary_size < 4:
+            raise InputError(f"a vocabulary of {self.vocabulary_size}: at least 4 are needed, three of them special")
+        if self.min_count < 1:
+            raise InputError(f"min-count {self.min_count}: must be at least 1")
+        if self.max_length < 1:
+            raise InputError(f"max-length {self.max_length}: must be at least 1")
+        self._check_what_belongs_together()
+        try:
+            codecs.getincrementaldecoder(self.encoding)
+            "a".encode(self.encoding)  # what is no encoding of text raises here
+        except (LookupError, UnicodeError, ValueError):
+            raise InputError(f"encoding {self.encoding!r} is none; there are utf-8, latin-1, utf-16 ...") from None
+
+    def _check_what_belongs_together(self) -> None:
+        if (self.tokenizer == "huggingface") != (self.tokenizer_file is not None):
+            raise InputError("the tokenizer huggingface needs a tokenizer file, and no other tokenizer takes one")
+        for name, default in _IDLE[self.tokenizer].items():
+            if getattr(self, name) != default:
+                option = name.replace("_", "-")
+                raise InputError(f"{option} {getattr(self, name)}: means nothing for the tokenizer {self.tokenizer}")
+
+
+def _one_of(option: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InputError(f"{option} {value!r}: must be one of {', '.join(allowed)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a file."""
+
+    number: int  # from 1
+    text: str  # clean
+    whole: bool = True  # False: it was longer than what was read of it
+    nul: bool = False  # it has NUL bytes
+
+
+def clean(text: str) -> str:
+    """A text as a sentence: one line, single blanks."""
+    return " ".join(_NO_TEXT.sub(" ", unicodedata.normalize("NFC", text)).split())
+
+
+def sentences(path: Path, encoding: str = "utf-8") -> Iterator[Line]:
+    """All lines of a text file, the empty ones and those with NUL bytes too.
+
+    Raises:
+        InputError: it cannot be read, or is of another encoding; said where reading comes to it.
+    """
+    path = Path(path)
+    check_file(path, "text")
+    number = 0
+    try:
+        with _opened(path) as file:
+            for number, raw in enumerate(_lines(_decoded(file, encoding)), 1):
+                yield Line(number, clean(raw[:MOST]), len(raw) <= MOST, "\0" in raw)
+    except UnicodeDecodeError as error:
+        raise InputError(_not_decoded(path, number + 1, encoding, error)) from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{path}: it is no whole gzip file ({error})") from error
+    except OSError as error:
+        raise InputError(f"{path}: it cannot be read ({error.strerror or error})") from error
+
+
+def _opened(path: Path) -> io.BufferedIOBase:
+    if path.suffix.lower() == ".gz":
+        return gzip.open(path)
+    return path.open("rb")
+
+
+def _decoded(file: io.BufferedIOBase, encoding: str) -> Iterator[str]:
+    """A file's text block by block, with \\n as line ends.
+
+    Before UnicodeDecodeError is raised, all that lies before the bad byte has been given.
+    """
+    name = codecs.lookup(encoding).name
+    bare = codecs.getincrementaldecoder("utf-8-sig" if name == "utf-8" else name)()  # with a byte order mark or without
+    decoder = io.IncrementalNewlineDecoder(bare, translate=True)
+    while True:
+        block = file.read(_BLOCK)
+        try:
+            yield decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            kept = len(error.object) - len(block)  # bytes of a character that began in the block before
+            yield decoder.decode(block[: max(0, error.start - kept)], final=True)
+            raise
+        if not block:
+            return
+
+
+def _lines(blocks: Iterator[str]) -> Iterator[str]:
+    """Lines, the first MOST + 1 characters of each at least."""
+    pending = ""
+    for block in blocks:
+        *lines, pending = (pending + block).split("\n")
+        yield from lines
+        pending = pending[: MOST + 1]
+    if pending:
+        yield pending
+
+
+def _not_decoded(path: Path, line: int, encoding: str, error: UnicodeDecodeError) -> str:
+    data, name = bytes(error.object), codecs.lookup(encoding).name
+    wide = name.startswith(("utf-16", "utf-32"))  # NUL bytes are usual in them
+    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and not wide
+    told = f"{path}, line {line}: not {encoding} (byte 0x{data[error.start]:02x})"
+    if b"\0" in data and not wide and not marked:
+        return f"{told}, and with NUL bytes: it is no text file, or its --encoding is a rare one"
+    return f"{told}; say what it is with --encoding, e.g. " + (
+        "utf-16" if marked else "latin-1" if name == "utf-8" else "utf-8"
+    )
