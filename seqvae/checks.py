@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seqvae import config as settings
-from seqvae.config import Config, ModelConfig, Phase, TrainConfig
+from seqvae.config import Config, DataConfig, ModelConfig, Phase, TrainConfig
 from seqvae.errors import OptionError
 
 _WHOLE_FROM_1 = (
     *("encoder_size", "encoder_layers", "decoder_size", "decoder_layers", "latent_size", "length"),
     *("batch_size", "annealing_steps", "scheduled_sampling_steps", "plateau_patience"),
+    *("bars", "min_count", "max_length"),
 )
 _ABOVE_0 = (
     *("epochs", "steps", "minutes", "patience", "embedding_size", "annealing_epochs"),
@@ -18,6 +19,9 @@ _ABOVE_0 = (
 _FROM_0 = ("beta", "free_bits", "mmd", "adversarial", "plateau_after", "plateau_halvings", "seed")
 _SHARES = ("scheduled_sampling_rate", "word_dropout", "encoder_drop", "encoder_mask", "encoder_swap")
 _CHOICES: Mapping[str, Sequence[str]] = {
+    "tokenizer": tuple(settings.TOKENIZERS),
+    "long": settings.LONG,
+    "split": settings.WORDS,
     "annealing": settings.ANNEALING,
     "free_bits_per": settings.FREE_BITS_PER,
     "free_bits_form": settings.FREE_BITS_FORM,
@@ -43,14 +47,15 @@ def check(config: Config) -> None:
     _check_values(config.model)
     _require(config.model.vocabulary_size >= 2, "vocabulary_size", config.model.vocabulary_size, "at least 2")
     _require(0 <= config.model.dropout < 1, "dropout", config.model.dropout, "0 or more and below 1")
-    _require(config.data.bars >= 1, "bars", config.data.bars, "at least 1")
+    _check_values(config.data)
+    _check_data(config.data)
     for phase, training in config.stages():
         _check_values(phase)
         _check_values(training)
         _check_training(training)
 
 
-def _check_values(section: ModelConfig | TrainConfig | Phase) -> None:
+def _check_values(section: DataConfig | ModelConfig | TrainConfig | Phase) -> None:
     """Each value on its own."""
     for option, value in vars(section).items():
         if value is None:
@@ -65,6 +70,17 @@ def _check_values(section: ModelConfig | TrainConfig | Phase) -> None:
             _require(0 <= value <= 1, option, value, "between 0 and 1")
         elif option in _CHOICES:
             _require(value in _CHOICES[option], option, value, "one of " + ", ".join(_CHOICES[option]))
+
+
+def _check_data(data: DataConfig) -> None:
+    """Settings of text mean nothing for music, and the other way round."""
+    size = data.vocabulary_size
+    _require(size is None or size >= 4, "vocabulary_size", size, "at least 4, three ids being special")
+    usual = DataConfig()
+    for option in settings.TEXT_OPTIONS if data.kind == settings.MUSIC else settings.MUSIC_OPTIONS:
+        if getattr(data, option) != getattr(usual, option):
+            name = option.replace("_", "-")
+            raise OptionError(f"--{name} {getattr(data, option)}: the tokenizer {data.tokenizer} reads {data.kind}")
 
 
 def _check_training(training: TrainConfig) -> None:

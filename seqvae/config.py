@@ -31,18 +31,47 @@ SUMMARIES = ("last", "mean", "max")
 LATENT_TO = ("steps", "start")
 INITIAL_STATES = ("separate", "shared")
 RESETS = ("none", "encoder", "decoder")
+MUSIC, TEXT = "music", "text"
+TOKENIZERS = {"melody": MUSIC, "words": TEXT, "characters": TEXT, "huggingface": TEXT}  # and what they read
+LONG = ("cut", "drop")
+WORDS = ("punctuation", "spaces")
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which windows are cut from the sources, and their alphabet."""
+    """What is taken from the sources, windows of music or sentences of text, and in which alphabet."""
 
     tokenizer: str = "melody"
     bars: int = 2
     meter: str = "4/4"
     pair_bars: bool = False  # two 2/4 bars are read as one of 4/4
     programs: str = "0-31"  # the General MIDI programs that count as playing melodies
+    vocabulary_size: int | None = None  # ids at most, the three special ones included
+    min_count: int = 1  # how often a word must occur in train to be in the vocabulary
+    max_length: int = 100  # words (characters, pieces) of a sentence
+    long: str = "cut"  # what happens to longer ones
+    split: str = "punctuation"  # where words end
+    lowercase: bool = False
+    encoding: str = "utf-8"
+    tokenizer_file: str | None = None  # the tokenizer.json of tokenizer = "huggingface"
     dataset: str | None = None  # the prepared dataset of a run; a resumed run looks for it there
+
+    @property
+    def kind(self) -> str:
+        """What is read: "music" or "text"."""
+        return TOKENIZERS[self.tokenizer]
+
+    def settings(self) -> dict[str, Any]:
+        """All that means something for its kind."""
+        other = TEXT_OPTIONS if self.kind == MUSIC else MUSIC_OPTIONS
+        return {name: value for name, value in vars(self).items() if name not in other}
+
+
+MUSIC_OPTIONS = ("bars", "meter", "pair_bars", "programs")  # of DataConfig
+TEXT_OPTIONS = (
+    *("vocabulary_size", "min_count", "max_length", "long"),
+    *("split", "lowercase", "encoding", "tokenizer_file"),
+)
 
 
 @dataclass(frozen=True)
@@ -150,10 +179,9 @@ class Config:
     def to_toml(self) -> str:
         """The configuration as TOML; reading it back gives an equal Config."""
         lines = [f"{key} = {_toml_value(getattr(self, key))}" for key in ("name", "description")]
-        for section in ("data", "model", "training"):
-            values = dataclasses.asdict(getattr(self, section))
-            lines += ["", f"[{section}]"]
-            lines += _toml_lines(values)
+        sections = {"data": self.data.settings(), "model": vars(self.model), "training": vars(self.training)}
+        for section, values in sections.items():
+            lines += ["", f"[{section}]", *_toml_lines(values)]
         for phase in self.phases:
             lines += ["", "[[phases]]", *_toml_lines(phase.to_dict())]
         return "\n".join(lines) + "\n"
