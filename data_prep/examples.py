@@ -1,7 +1,11 @@
-"""What the commands that take single files read: one file, one or more sequences of ids.
+"""What the commands that take single files or sentences read: one item, one or more sequences of ids.
 
-A file of at most n bars is taken as it stands, from its beginning, its rests included, and filled up with rests: so
-what a model wrote is read back unchanged. A longer file gives its n-bar windows, as a dataset does.
+Music: a file of at most n bars is taken as it stands, from its beginning, its rests included, and filled up with
+rests: so what a model wrote is read back unchanged. A longer file gives its n-bar windows, as a dataset does.
+
+Text: each line of a file that holds a sentence gives one, and so does a sentence itself. One that is too long is cut,
+whatever happens to such in a dataset. Unknown words are told; a sentence that has no others is refused when it was
+given as such, and kept among the lines of a file, so that these and what is made of them go side by side.
 """
 
 from collections.abc import Iterator
@@ -14,23 +18,28 @@ from data_prep.errors import InputError
 from data_prep.meters import count, steps_per_bar
 from data_prep.piece import Piece
 from data_prep.reading import read_pieces
+from data_prep.text import TextOptions, clean, sentences, why_none
 from data_prep.tokenizers.melody import NO_EVENT, NOTE_OFF
+from data_prep.tokenizers.text import TextTokenizer
 from data_prep.windows import MelodyOptions, whole, windows
+
+_MOST_TOLD = 3  # unknown words in a remark
+_MOST_SHOWN = 40  # characters of a word or a sentence in a message
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A sequence of ids (T,) uint8 and where it is from."""
+    """A sequence of ids, (T,) of music and (at most T,) of text, and where it is from."""
 
     ids: np.ndarray
-    source: str  # the file; in a book of several tunes with the tune's number, "book.abc#3"
-    bar: int  # the bar it begins in, the first one being 1, as people count
-    tempo: float  # quarters per minute
+    source: str  # the file; in a book of several tunes with the tune's number, "book.abc#3"; or the sentence itself
+    place: int  # the bar it begins in, the line it stands in; the first one is 1, as people count
+    tempo: float | None  # quarters per minute; None for text
     remark: str  # what the user should be told, else ""
 
 
 def examples(path: Path, options: MelodyOptions) -> list[Example]:
-    """The sequences in a file, at least one; of a book of tunes those of all tunes in their order.
+    """The sequences in a music file, at least one; of a book of tunes those of all tunes in their order.
 
     Raises:
         InputError: the file cannot be read, or has no melody of the wanted kind; it names the file and the reason.
@@ -65,3 +74,62 @@ def _remark(ids: np.ndarray, options: MelodyOptions) -> str:
     end = last if ids[last] == NOTE_OFF else len(ids)
     bars = -(-end // steps_per_bar(options.meter))
     return "" if bars == options.bars else f"{count(bars, 'bar')} long, filled up with rests to {options.bars}"
+
+
+def sentence_examples(path: Path, tokenizer: TextTokenizer, options: TextOptions) -> list[Example]:
+    """The sentences in a text file, at least one, in their order.
+
+    Raises:
+        InputError: the file cannot be read, or has no sentence with a known word.
+    """
+    path = Path(path)
+    found: list[Example] = []
+    known = nul = False
+    for line in sentences(path, options.encoding):
+        nul |= line.nul
+        if line.text and not line.nul:
+            ids = tokenizer.encode(line.text)
+            known |= _knows(ids, tokenizer)
+            found.append(Example(ids, str(path), line.number, None, _of_text(line.text, ids, tokenizer)))
+    if not found:
+        raise InputError(f"{path}: {why_none(nul)}")
+    if not known:
+        raise InputError(f"{path}: the model knows none of its {tokenizer.unit}s")
+    return found
+
+
+def sentence(text: str, tokenizer: TextTokenizer) -> Example:
+    """A sentence that was given as such.
+
+    Raises:
+        InputError: it is empty, or has no known word.
+    """
+    text = clean(text)
+    if not text:
+        raise InputError(f"an empty sentence: it needs at least one {tokenizer.unit}")
+    ids = tokenizer.encode(text)
+    if not _knows(ids, tokenizer):
+        raise InputError(f"'{_short(text)}': the model knows none of its {tokenizer.unit}s")
+    return Example(ids, text, 1, None, _of_text(text, ids, tokenizer))
+
+
+def _knows(ids: np.ndarray, tokenizer: TextTokenizer) -> bool:
+    return bool((ids[:-1] != tokenizer.blank).any())
+
+
+def _of_text(text: str, ids: np.ndarray, tokenizer: TextTokenizer) -> str:
+    """What was not read of a sentence as it stands."""
+    remarks = []
+    unknown = int((ids == tokenizer.blank).sum())
+    if unknown:
+        names = list(dict.fromkeys(tokenizer.unknown(text)[:unknown]))  # those of the part that was kept
+        told = ", ".join(map(_short, names[:_MOST_TOLD])) + (", ..." if len(names) > _MOST_TOLD else "")
+        verb = "is" if unknown == 1 else "are"
+        remarks.append(f"{unknown:,} of {count(len(ids) - 1, tokenizer.unit)} {verb} unknown: {told}")
+    if len(tokenizer.read(text)) > len(ids) - 1:
+        remarks.append(f"cut to its first {count(len(ids) - 1, tokenizer.unit)}")
+    return "; ".join(remarks)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."

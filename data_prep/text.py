@@ -117,6 +117,13 @@ def sentences(path: Path, encoding: str = "utf-8") -> Iterator[Line]:
         raise InputError(f"{path}: it cannot be read ({error.strerror or error})") from error
 
 
+def why_none(nul: bool) -> str:
+    """Why a file has no sentence; `nul` tells that it has lines with NUL bytes."""
+    if nul:
+        return "its lines have NUL bytes: it is no text, or of another --encoding, like utf-16"
+    return "there is no sentence in it"
+
+
 def _opened(path: Path) -> io.BufferedIOBase:
     if path.suffix.lower() == ".gz":
         return gzip.open(path)

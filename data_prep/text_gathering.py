@@ -16,9 +16,7 @@ import numpy as np
 from data_prep.building import Files, Job, Skipped
 from data_prep.errors import InputError
 from data_prep.files import Source
-from data_prep.text import sentences
-
-_NUL_ALONE = "its lines have NUL bytes: it is no text, or another --encoding, like utf-16"
+from data_prep.text import sentences, why_none
 
 
 @dataclass
@@ -68,7 +66,7 @@ class Gathered:
         self.empty_lines += empty
         self.nul_lines += nul
         if len(self) == rows:
-            self.skipped.append((source.name, _NUL_ALONE if nul else "there is no sentence in it"))
+            self.skipped.append((source.name, why_none(nul > 0)))
             return
         self.source.extend([len(self.names)] * (len(self) - rows))
         self.names.append(source.name)

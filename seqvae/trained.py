@@ -120,8 +120,8 @@ class TrainedModel:
             torch.cat([part.loc for part in parts]).cpu().numpy(),
             torch.cat([part.scale for part in parts]).cpu().numpy(),
             [example.source for example in found],
-            [example.bar for example in found],
-            [example.tempo for example in found],
+            [example.place for example in found],
+            [example.tempo or 120.0 for example in found],
             self.name,
             [f"{example.source}: {example.remark}" for example in found if example.remark],
         )
@@ -260,9 +260,9 @@ class TrainedModel:
             return [Example(self.tokenizer.encode(item), item.name or "score", 1, item.tempo, "")]
         found = examples(Path(item), melody_options(self.config))
         if bar is not None:
-            at_bar = [example for example in found if example.bar == bar]
+            at_bar = [example for example in found if example.place == bar]
             if not at_bar:
-                bars = ", ".join(str(example.bar) for example in found[:12]) + (" ..." if len(found) > 12 else "")
+                bars = ", ".join(str(example.place) for example in found[:12]) + (" ..." if len(found) > 12 else "")
                 raise OptionError(f"--bar {bar}: {item} has windows at bar {bars}")
             found = at_bar
         return found if all_windows else found[:1]
@@ -285,7 +285,7 @@ class Previews:
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + self._every
-        tokens = next(self._data.batches("valid", self._count, most=self._count))
+        tokens = self._data.first("valid", self._count).tokens
         originals = self._scores(tokens)
         z = torch.randn(self._count, model.config.latent_size, generator=torch.Generator().manual_seed(0))
         device = next(model.parameters()).device

@@ -68,13 +68,13 @@ def test_other_meters_go_round_as_well(meter: tuple[int, int], tmp_path: Path) -
 def test_a_file_that_is_short_says_so(notes: tuple[Note, ...], remark: str, tmp_path: Path) -> None:
     path = written(Score(notes, 32), tmp_path)
     (example,) = examples(path, MelodyOptions())
-    assert (example.remark, example.source, example.bar) == (remark, str(path), 1)
+    assert (example.remark, example.source, example.place) == (remark, str(path), 1)
 
 
 def test_a_longer_file_gives_its_windows(tmp_path: Path) -> None:
     notes = tuple(Note(60 + bar, 16 * bar, 16 * bar + 8) for bar in range(1, 5))
     found = examples(written(Score(notes, 80, tempo=75.0), tmp_path), MelodyOptions())
-    assert [(example.bar, example.ids[0]) for example in found] == [(2, 42), (3, 43), (4, 44)]
+    assert [(example.place, example.ids[0]) for example in found] == [(2, 42), (3, 43), (4, 44)]
     assert {example.tempo for example in found} == {75.0}
 
 
