@@ -7,19 +7,19 @@ accuracy on note-ons stands beside it. "Teacher-forced" predicts each token from
 The last layer's logits are most of the memory that a large vocabulary takes: nowhere are more than CELLS of them held.
 """
 
-import math
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Normal
 
 from seqvae.batch import Batch
+from seqvae.information import active_units, information
 from seqvae.objectives import importance_weighted_bound, prior_like, rate_per_dimension, within
 from seqvae.sampling import generate
 from seqvae.vae import SequenceVAE
 
-ACTIVE = 0.01  # variance of a posterior mean over the data above which its dimension is active (Burda et al. 2016)
 CELLS = 2**27  # logits at a time
 
 
@@ -46,7 +46,8 @@ def evaluate(
         free_running: decode each sequence from its posterior mean; as many steps as it is long.
 
     Returns:
-        elbo, distortion, rate, active_units; with `samples`, iw_nll; with `accuracy`, token_accuracy and
+        elbo, distortion, rate and its parts mutual_information (at most mutual_information_cap) and aggregate_rate,
+        active_units (see `seqvae.information`); with `samples`, iw_nll; with `accuracy`, token_accuracy and
         note_on_accuracy; with `free_running`, token_free_running and note_on_free_running (share of a sequence's
         tokens, its end included, that stand in their places) and exact (share of sequences reproduced without a
         fault, from beginning to end). Of sequences that end: tokens (in each, its end included), and perplexity =
@@ -59,12 +60,13 @@ def evaluate(
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
     found: dict[str, list[Tensor]] = {}
-    means, sequences, tokens = [], 0, 0
+    posteriors: list[Normal] = []
+    sequences, tokens = 0, 0
     for batch in batches:
         sequences, tokens = sequences + len(batch), tokens + batch.count
         moved = batch.to(device)
         posterior = model.encode(moved.tokens, moved.lengths)
-        means.append(posterior.loc)
+        posteriors.append(posterior)
         sums = _bound(model, moved, posterior, generator)
         if accuracy:
             ids = _predicted(model, posterior.loc, moved.tokens)
@@ -80,22 +82,29 @@ def evaluate(
     if not sequences:
         raise ValueError("there is no sequence to evaluate")
     totals = {name: float(torch.stack(values).cpu().double().sum()) for name, values in found.items()}
-    figures = _averages(totals, sequences, tokens) | {"active_units": float(active_units(torch.cat(means)))}
+    figures = _averages(totals, sequences, tokens) | _latent(posteriors, seed)
     if model.config.eos is not None:
         nll = totals["iw_nll"] if samples else -totals["elbo"]
-        figures |= {"tokens": tokens / sequences, "perplexity": math.exp(nll / tokens)}
+        figures |= {"tokens": tokens / sequences, "perplexity": float(np.exp(nll / tokens))}
     return figures
-
-
-def active_units(means: Tensor) -> int:
-    """Number of latent dimensions in use: posterior means (N, Z) that vary over the data by more than ACTIVE."""
-    return int((means.var(0, unbiased=False) > ACTIVE).sum())
 
 
 def _bound(model: SequenceVAE, batch: Batch, posterior: Normal, generator: torch.Generator) -> dict[str, Tensor]:
     lost = _distortions(model, batch, _draw(posterior, 1, generator)).sum()
     rate = rate_per_dimension(posterior).sum()
     return {"elbo": -lost - rate, "distortion": lost, "rate": rate}
+
+
+def _latent(posteriors: list[Normal], seed: int) -> dict[str, float]:
+    """What all posteriors together tell."""
+    means, scales = torch.cat([each.loc for each in posteriors]), torch.cat([each.scale for each in posteriors])
+    told = information(Normal(means, scales, validate_args=False), seed=seed)
+    return {
+        "mutual_information": told.mutual_information,
+        "mutual_information_cap": told.cap,
+        "aggregate_rate": told.aggregate_rate,
+        "active_units": float(active_units(means)),
+    }
 
 
 def _draw(posterior: Normal, samples: int, generator: torch.Generator) -> Tensor:

@@ -3,12 +3,60 @@
 A draw from softmax(logits / temperature) is taken as argmax(logits / temperature - log E), E ~ Exp(1) (the Gumbel-max
 trick), so that rows which share their noise differ only where their logits do: neighbours on an interpolation stay
 comparable at any temperature. Temperature 0 is the limit, greedy decoding.
+
+Sequences that end do so at their first eos, or else at the last step, which is an eos whatever the decoder says; it
+also stands in all places after the end. bos is read and never said.
 """
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from seqvae.beam import beam_search
 from seqvae.decoders import LSTMDecoder
+from seqvae.errors import OptionError
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How latents become sequences. Raises OptionError for what is out of its range or does not go together."""
+
+    temperature: float = 0.0  # 0 is greedy, 1 the model's own distribution
+    top_k: int | None = None  # only the so many likeliest ids
+    top_p: float | None = None  # only the smallest set of ids of this probability
+    beam: int | None = None  # search for the likeliest sequence with so many hypotheses; nothing is drawn then
+    length_penalty: float = 1.0  # of a beam search: 0 prefers short sequences, 1 weighs all lengths alike
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.temperature < float("inf"):
+            raise OptionError(f"--temperature {self.temperature}: must be 0 or more")
+        if self.top_k is not None and self.top_k < 1:
+            raise OptionError(f"--top-k {self.top_k}: must be at least 1")
+        if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
+            raise OptionError(f"--top-p {self.top_p}: must be above 0 and at most 1")
+        if self.beam is not None and self.beam < 1:
+            raise OptionError(f"--beam {self.beam}: must be at least 1")
+        if not 0.0 <= self.length_penalty < float("inf"):
+            raise OptionError(f"--length-penalty {self.length_penalty}: must be 0 or more")
+        if self.beam is not None and (self.temperature or self.top_k is not None or self.top_p is not None):
+            raise OptionError(f"--beam {self.beam} draws nothing: leave out --temperature, --top-k and --top-p")
+        if self.beam is None and self.length_penalty != 1.0:
+            raise OptionError(f"--length-penalty {self.length_penalty} is for a search: give --beam too")
+
+
+def decode(
+    decoder: LSTMDecoder,
+    z: Tensor,
+    length: int,
+    how: Decoding,
+    generator: torch.Generator | None = None,
+    shared_noise: bool = False,
+) -> Tensor:
+    """z (B, Z) -> ids (B, T), by a beam search or freely as `generate` does."""
+    if how.beam is not None:
+        return beam_search(decoder, z, length, how.beam, how.length_penalty).ids[:, 0]
+    return generate(decoder, z, length, how.temperature, how.top_k, how.top_p, generator, shared_noise)
 
 
 def filtered(logits: Tensor, top_k: int | None = None, top_p: float | None = None) -> Tensor:
@@ -57,13 +105,32 @@ def generate(
     generator: torch.Generator | None = None,
     shared_noise: bool = False,
 ) -> Tensor:
-    """Decode freely: z (B, Z) -> ids (B, T), each step fed with the id drawn before it."""
-    state, previous, ids = decoder.start(z), None, []
-    for _ in range(length):
+    """Decode freely: z (B, Z) -> ids (B, T), each step fed with the id drawn before it.
+
+    Args:
+        decoder: says by its configuration whether sequences end, and with which id.
+        z: latents.
+        length: T, the most steps, the end included.
+        temperature, top_k, top_p: see `draw`.
+        generator: of the noise, of which each step takes the same amount, whichever rows have ended.
+        shared_noise: every row meets the same noise, so that equal latents give equal rows.
+    """
+    bos, eos = decoder.config.bos, decoder.config.eos
+    ids = torch.full((len(z), length), 0 if eos is None else eos, device=z.device)
+    ended = torch.zeros(len(z), dtype=torch.bool, device=z.device)
+    state, previous = decoder.start(z), None
+    for step in range(length if eos is None else length - 1):
         logits, state = decoder.step(state, previous)
+        if bos is not None:
+            logits[:, bos] = -torch.inf
         previous = draw(logits, temperature, top_k, top_p, generator, shared_noise)
-        ids.append(previous)
-    return torch.stack(ids, dim=1)
+        if eos is not None:
+            previous = previous.masked_fill(ended, eos)
+            ended |= previous == eos
+        ids[:, step] = previous
+        if eos is not None and ended.all():
+            break
+    return ids
 
 
 def parallel_scheduled_forward(
@@ -75,10 +142,10 @@ def parallel_scheduled_forward(
     not each other, which is the price of a few fast passes for T slow steps.
     """
     with torch.no_grad():
-        logits = decoder(z, tokens).flatten(0, 1)
+        logits = decoder(z, tokens, generator).flatten(0, 1)
     own = draw(logits, 1.0, generator=generator).view(tokens.shape)
     own_turn = torch.rand(tokens.shape, generator=generator, device=tokens.device) < probability
-    return decoder(z, torch.where(own_turn, own, tokens))
+    return decoder(z, torch.where(own_turn, own, tokens), generator)
 
 
 def scheduled_forward(
@@ -95,7 +162,7 @@ def scheduled_forward(
     own_turn = torch.rand(tokens.shape, generator=generator, device=tokens.device) < probability
     state, previous, logits = decoder.start(z), None, []
     for step in range(tokens.shape[1]):
-        step_logits, state = decoder.step(state, previous)
+        step_logits, state = decoder.step(state, previous, generator)
         logits.append(step_logits)
         own = draw(step_logits.detach(), 1.0, generator=generator)
         previous = torch.where(own_turn[:, step], own, tokens[:, step])

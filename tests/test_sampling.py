@@ -5,16 +5,44 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from seqvae.beam import beam_search
 from seqvae.config import ModelConfig
-from seqvae.sampling import draw, filtered, generate, parallel_scheduled_forward, scheduled_forward
+from seqvae.errors import OptionError
+from seqvae.sampling import (
+    Decoding,
+    decode,
+    draw,
+    filtered,
+    generate,
+    parallel_scheduled_forward,
+    scheduled_forward,
+)
 from seqvae.vae import SequenceVAE
 
 LOGITS = torch.tensor([1.0, 3.0, 0.0, 2.0])
+BOS, EOS = 0, 1
 
 
 def tiny() -> SequenceVAE:
     torch.manual_seed(0)
     return SequenceVAE(ModelConfig(vocabulary_size=6, length=8, encoder_size=8, decoder_size=8, latent_size=4)).eval()
+
+
+def tiny_text(**changes: float) -> SequenceVAE:
+    """A model of sentences, whose ends are likely enough to be met."""
+    torch.manual_seed(0)
+    sizes = {"vocabulary_size": 6, "length": 12, "encoder_size": 8, "decoder_size": 8, "latent_size": 4}
+    model = SequenceVAE(ModelConfig(**sizes, bos=BOS, eos=EOS, blank=2, embedding_size=4, **changes)).eval()
+    with torch.no_grad():
+        for parameter in model.decoder.parameters():
+            parameter.mul_(2.0)
+        model.decoder.output.bias[BOS] = 2.0  # would be said often
+        model.decoder.output.bias[EOS] = 0.7
+    return model
+
+
+def latents(n: int = 40) -> torch.Tensor:
+    return 10.0 * torch.randn(n, 4, generator=torch.Generator().manual_seed(3))
 
 
 def test_top_k_keeps_the_k_likeliest() -> None:
@@ -86,3 +114,100 @@ def test_scheduled_sampling_with_only_own_draws_ignores_the_truth() -> None:
     )
     assert torch.equal(one, other)
     assert one.requires_grad
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.5, 1.0, 3.0])
+def test_sentences_end_once_and_never_begin_again(temperature: float) -> None:
+    ids = generate(tiny_text().decoder, latents(), 12, temperature, generator=torch.Generator().manual_seed(1))
+    ended = (ids == EOS).int().cummax(-1).values.bool()
+    assert ended[:, -1].all()
+    assert (ids[ended] == EOS).all()
+    assert (ids != BOS).all()
+    lengths = (~ended).sum(-1)
+    assert lengths.unique().numel() > 2
+
+
+def test_the_last_step_is_an_end() -> None:
+    model = tiny_text()
+    with torch.no_grad():
+        model.decoder.output.bias[4] = 50.0
+    assert generate(model.decoder, latents(2), 5, 0.0).tolist() == [[4, 4, 4, 4, EOS]] * 2
+    assert generate(model.decoder, latents(2), 1, 1.0).tolist() == [[EOS]] * 2
+
+
+def test_sentences_are_greedily_decoded_as_if_alone() -> None:
+    decoder, z = tiny_text().decoder, latents()
+    together = generate(decoder, z, 12, 0.0)
+    for row in range(len(z)):
+        assert torch.equal(generate(decoder, z[row : row + 1], 12, 0.0)[0], together[row])
+
+
+def test_no_more_steps_than_the_longest_sentence_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, steps = tiny_text(), []
+    step = model.decoder.step
+    monkeypatch.setattr(model.decoder, "step", lambda *given: (steps.append(1), step(*given))[1])
+    with torch.no_grad():
+        model.decoder.output.bias[EOS] = 50.0
+    assert generate(model.decoder, latents(), 1000).tolist() == [[EOS] * 1000] * 40
+    assert len(steps) == 1
+
+
+def test_who_ends_early_takes_no_noise_from_others() -> None:
+    """A row whose neighbours are made to end at once says what it says beside neighbours that do not."""
+    decoder, z = tiny_text().decoder, latents(2)
+    found = []
+    for other in (z[1], 100.0 * z[1]):
+        rows = torch.stack([z[0], other])
+        found.append([generate(decoder, rows, 12, generator=torch.Generator().manual_seed(s))[0] for s in range(30)])
+    assert torch.equal(torch.stack(found[0]), torch.stack(found[1]))
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7, 2.0])
+def test_equal_latents_give_equal_sentences_under_shared_noise(temperature: float) -> None:
+    z = latents(1).expand(20, -1)
+    generator = torch.Generator().manual_seed(4)
+    assert (
+        len(generate(tiny_text().decoder, z, 12, temperature, generator=generator, shared_noise=True).unique(dim=0))
+        == 1
+    )
+
+
+@pytest.mark.parametrize("scheduled", [scheduled_forward, parallel_scheduled_forward])
+def test_scheduled_sampling_repeats_its_dropout(scheduled: Callable[..., torch.Tensor]) -> None:
+    model, z, tokens = tiny_text(dropout=0.5).train(), latents(3), torch.randint(2, 6, (3, 12))
+    first, again, other = (
+        scheduled(model.decoder, z, tokens, 0.5, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_decoding_by_its_options() -> None:
+    decoder, z = tiny_text().decoder, latents(5)
+    assert torch.equal(decode(decoder, z, 12, Decoding()), generate(decoder, z, 12, 0.0))
+    drawn = [
+        decode(decoder, z, 12, Decoding(0.9, top_k=3, top_p=0.8), torch.Generator().manual_seed(1)),
+        generate(decoder, z, 12, 0.9, 3, 0.8, torch.Generator().manual_seed(1)),
+    ]
+    assert torch.equal(*drawn)
+    found = beam_search(decoder, z, 12, 4, 0.6)
+    assert torch.equal(decode(decoder, z, 12, Decoding(beam=4, length_penalty=0.6)), found.ids[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temperature": -1.0}, "--temperature -1.0"),
+        ({"temperature": float("nan")}, "--temperature nan"),
+        ({"top_k": 0}, "--top-k 0"),
+        ({"top_p": 1.5}, "--top-p 1.5"),
+        ({"beam": 0}, "--beam 0"),
+        ({"beam": 2, "length_penalty": -1.0}, "--length-penalty -1.0"),
+        ({"beam": 2, "temperature": 1.0}, "leave out --temperature"),
+        ({"beam": 2, "top_k": 5}, "leave out --temperature"),
+        ({"length_penalty": 0.5}, "give --beam"),
+    ],
+)
+def test_options_that_make_no_sense(options: dict[str, float], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        Decoding(**options)
