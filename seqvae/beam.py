@@ -2,7 +2,7 @@
 
     score(x) = log p(x|z) / ((5 + |x|) / 6)^alpha                    Wu et al. 2016, arXiv:1609.08144, without coverage
 
-|x| counts the end, and p is the model's own, as teacher forcing gives it; bos is read and never said. A step extends
+|x| counts the end, and p is the model's own, as teacher forcing gives it; bos and pad are never said. A step extends
 each of a row's K hypotheses by every id. Of the K likeliest results, those that end are finished and compete by score;
 the K likeliest that do not end live on. The last step can only be an end. The search is over when in no row a live
 hypothesis could outdo the last of K finished ones, even if it lost nothing more.
@@ -52,7 +52,7 @@ def beam_search(decoder: LSTMDecoder, z: Tensor, length: int, beams: int, length
     for step in range(length):
         logits, state = decoder.step(state, previous)
         only = eos if step == length - 1 else None
-        nats, beam, token = _extended(live, logits.view(B, K, -1), decoder.config.bos, only)
+        nats, beam, token = _extended(live, logits.view(B, K, -1), decoder.config.unsaid, only)
         extended = _picked(ids, beam)
         extended[:, :, step] = token
         if eos is not None:
@@ -67,7 +67,7 @@ def beam_search(decoder: LSTMDecoder, z: Tensor, length: int, beams: int, length
     return finished if eos is not None else Hypotheses(ids, live, live / _penalty(length, length_penalty))
 
 
-def _extended(live: Tensor, logits: Tensor, bos: int | None, only: int | None) -> tuple[Tensor, Tensor, Tensor]:
+def _extended(live: Tensor, logits: Tensor, unsaid: list[int], only: int | None) -> tuple[Tensor, Tensor, Tensor]:
     """The likeliest extensions of hypotheses with log probabilities `live` (B, K) by logits (B, K, V).
 
     2 K of them, best first, among which K do not end: log probabilities, the hypotheses they extend, and ids, (B, 2 K)
@@ -76,8 +76,7 @@ def _extended(live: Tensor, logits: Tensor, bos: int | None, only: int | None) -
     B, K, V = logits.shape
     logits = logits.to(live.dtype)
     normaliser = logits.logsumexp(-1, keepdim=True)
-    if bos is not None:
-        logits[:, :, bos] = -torch.inf
+    logits[:, :, unsaid] = -torch.inf
     ids = torch.full((B, K, 1), only, device=live.device) if only is not None else logits.topk(min(2 * K, V)).indices
     nats = live.unsqueeze(-1) + logits.gather(-1, ids) - normaliser  # (B, K, 2 K)
     best, place = nats.flatten(1).topk(min(2 * K, nats[0].numel()))

@@ -76,12 +76,13 @@ TEXT_OPTIONS = (
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The sequence VAE. The first five follow from the tokenizer."""
+    """The sequence VAE. The first six follow from the tokenizer."""
 
     vocabulary_size: int = 90  # V
     length: int = 32  # T, the most steps of a sequence
     bos: int | None = None  # read before the first token; None: nothing is
     eos: int | None = None  # ends a sequence; None: all have T steps
+    pad: int | None = None  # fills up the rows of a batch
     blank: int = 0  # stands where a token is hidden
     embedding_size: int | None = None  # None: one-hot
     encoder_size: int = 512  # hidden units in each direction
@@ -98,6 +99,11 @@ class ModelConfig:
     initial_state: str = "separate"  # cell and hidden tanh of projections of their own; "shared": tanh(cell) is hidden
     dropout: float = 0.0  # of what enters the decoder's LSTM and of what leaves it
     bias: bool = True  # in the linear layers
+
+    @property
+    def unsaid(self) -> list[int]:
+        """Ids that no sequence holds, so that no decoder may say them."""
+        return [id for id in (self.bos, self.pad) if id is not None and id != self.eos]
 
 
 @dataclass(frozen=True)

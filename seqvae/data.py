@@ -82,7 +82,7 @@ class SequenceData:
         if not isinstance(split, Ragged):
             return Batch(torch.from_numpy(np.asarray(split[rows]).astype(np.int64)))
         lengths = split.lengths[rows]
-        tokens = torch.from_numpy(split.padded(rows, self.tokenizer.eos))
+        tokens = torch.from_numpy(split.padded(rows, self.tokenizer.pad))
         return Batch(tokens, None if (lengths == lengths[0]).all() else torch.from_numpy(lengths))
 
     def _planned(self, seed: int, epoch: int, batch_size: int) -> list[np.ndarray]:

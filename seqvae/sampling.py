@@ -5,7 +5,7 @@ trick), so that rows which share their noise differ only where their logits do: 
 comparable at any temperature. Temperature 0 is the limit, greedy decoding.
 
 Sequences that end do so at their first eos, or else at the last step, which is an eos whatever the decoder says; it
-also stands in all places after the end. bos is read and never said.
+also stands in all places after the end. bos and pad are never said.
 """
 
 from dataclasses import dataclass
@@ -115,14 +115,13 @@ def generate(
         generator: of the noise, of which each step takes the same amount, whichever rows have ended.
         shared_noise: every row meets the same noise, so that equal latents give equal rows.
     """
-    bos, eos = decoder.config.bos, decoder.config.eos
+    eos = decoder.config.eos
     ids = torch.full((len(z), length), 0 if eos is None else eos, device=z.device)
     ended = torch.zeros(len(z), dtype=torch.bool, device=z.device)
     state, previous = decoder.start(z), None
     for step in range(length if eos is None else length - 1):
         logits, state = decoder.step(state, previous)
-        if bos is not None:
-            logits[:, bos] = -torch.inf
+        logits[:, decoder.config.unsaid] = -torch.inf
         previous = draw(logits, temperature, top_k, top_p, generator, shared_noise)
         if eos is not None:
             previous = previous.masked_fill(ended, eos)

@@ -209,6 +209,7 @@ def _fitted(config: Config, data: SequenceData, dataset: Path) -> Config:
         length=tokenizer.length,
         bos=tokenizer.bos,
         eos=tokenizer.eos,
+        pad=tokenizer.pad,
         blank=tokenizer.blank,
     )
     described = dataclasses.replace(config.data, dataset=str(Path(dataset).resolve()))

@@ -46,9 +46,9 @@ def descended(loss, learn=lambda z: None, steps: int = 300) -> torch.Tensor:
 
 def test_descending_mmd_leads_to_the_prior() -> None:
     prior = torch.randn(128, 2, generator=torch.Generator().manual_seed(1))
-    z = descended(lambda z: mmd(z, prior), steps=300)
-    torch.testing.assert_close(z.mean(0), prior.mean(0), atol=0.5, rtol=0.0)
-    torch.testing.assert_close(z.std(0), prior.std(0), atol=0.4, rtol=0.0)
+    z = descended(lambda z: mmd(z, prior))
+    assert mmd(z, prior) < 0.05 * mmd(descended(lambda z: 0.0 * z.sum()), prior)
+    assert (z.mean(0) - prior.mean(0)).norm() < 1.0  # from 4.2
 
 
 def test_deceiving_the_adversary_leads_towards_the_prior() -> None:

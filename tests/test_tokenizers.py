@@ -245,18 +245,18 @@ assert not heavy, heavy
 
 def test_the_ids_of_words_are_never_renumbered() -> None:
     tokenizer = WordTokenizer(10, ("the", "cat", "."))
-    assert (tokenizer.bos, tokenizer.eos, tokenizer.blank, tokenizer.vocabulary_size) == (0, 1, 2, 6)
-    assert tokenizer.encode("the cat saw the <unk> .").tolist() == [3, 4, 2, 3, 2, 5, 1]
-    assert tokenizer.decode(np.array([0, 3, 4, 2, 5, 1, 3, 3])) == "the cat <unk>."
+    assert (tokenizer.bos, tokenizer.eos, tokenizer.blank, tokenizer.pad, tokenizer.vocabulary_size) == (0, 1, 2, 3, 7)
+    assert tokenizer.encode("the cat saw the <unk> .").tolist() == [4, 5, 2, 4, 2, 6, 1]
+    assert tokenizer.decode(np.array([0, 4, 5, 2, 3, 6, 1, 4, 3])) == "the cat <unk>."
     described = {"name": "words", "length": 10, "lowercase": False, "split": "punctuation"}
     assert tokenizer.to_json() == {**described, "symbols": ["the", "cat", "."]}
 
 
 def test_the_ids_of_characters_are_never_renumbered() -> None:
     tokenizer = CharacterTokenizer(8, (" ", "a", "b"))
-    assert (tokenizer.bos, tokenizer.eos, tokenizer.blank, tokenizer.vocabulary_size) == (0, 1, 2, 6)
-    assert tokenizer.encode("a bob").tolist() == [4, 3, 5, 2, 5, 1]
-    assert tokenizer.decode(np.array([4, 3, 5, 2, 5, 1])) == "a b\ufffdb"
+    assert (tokenizer.bos, tokenizer.eos, tokenizer.blank, tokenizer.pad, tokenizer.vocabulary_size) == (0, 1, 2, 3, 7)
+    assert tokenizer.encode("a bob").tolist() == [5, 4, 6, 2, 6, 1]
+    assert tokenizer.decode(np.array([5, 4, 6, 2, 6, 1])) == "a b\ufffdb"
     assert tokenizer.to_json() == {"name": "characters", "length": 8, "lowercase": False, "symbols": [" ", "a", "b"]}
 
 
@@ -265,7 +265,7 @@ def test_the_ids_of_a_tokenizer_json_are_its_own() -> None:
     made = tokenizers.Tokenizer(tokenizers.models.WordPiece(ids, unk_token="[UNK]"))
     made.pre_tokenizer, made.decoder = tokenizers.pre_tokenizers.Whitespace(), tokenizers.decoders.WordPiece()
     tokenizer = HuggingFaceTokenizer(10, made.to_str())
-    assert (tokenizer.bos, tokenizer.eos, tokenizer.blank, tokenizer.vocabulary_size) == (2, 3, 1, 10)
+    assert (tokenizer.bos, tokenizer.eos, tokenizer.blank, tokenizer.pad, tokenizer.vocabulary_size) == (2, 3, 1, 0, 10)
     assert tokenizer.encode("the cats [SEP] zzz").tolist() == [9, 4, 5, 1, 3]
     assert tokenizer.decode(np.array([2, 9, 4, 5, 1, 3, 4])) == "the cats [UNK]"
     assert tokenizer.unknown("the zzz cats") == ["zzz"]
@@ -275,7 +275,7 @@ def test_the_ids_of_a_tokenizer_json_are_its_own() -> None:
 def test_special_ids_that_a_tokenizer_json_lacks_come_after_its_last() -> None:
     bytes_alone = HuggingFaceTokenizer(10, trained("bytes"))
     size = bytes_alone.vocabulary_size
-    assert (bytes_alone.bos, bytes_alone.eos, bytes_alone.blank) == (size - 2, 0, size - 1)
+    assert (bytes_alone.bos, bytes_alone.eos, bytes_alone.blank, bytes_alone.pad) == (size - 2, 0, size - 1, 0)
     assert bytes_alone.decode(np.array([size - 1, 0])) == "<unk>"
     assert bytes_alone.unknown("naïve ☃") == []
 
@@ -307,18 +307,18 @@ def test_words_are_written_as_people_write_them() -> None:
 
 def test_spaces_alone_split_what_was_split_before() -> None:
     tokenizer = WordTokenizer(9, ("n't", "N"), split="spaces")
-    assert tokenizer.encode(" it was n't N <unk> \n").tolist() == [2, 2, 3, 4, 2, 1]
-    assert tokenizer.decode(np.array([3, 4, 2])) == "n't N <unk>"
+    assert tokenizer.encode(" it was n't N <unk> \n").tolist() == [2, 2, 4, 5, 2, 1]
+    assert tokenizer.decode(np.array([4, 5, 2])) == "n't N <unk>"
 
 
 def test_lower_case() -> None:
-    assert WordTokenizer(9, ("the", "ὀδυσσεύς"), lowercase=True).encode("THE ὈΔΥΣΣΕΎΣ <UNK>").tolist() == [3, 4, 2, 1]
-    assert CharacterTokenizer(9, ("a",), lowercase=True).decode(np.array([3, 2])) == "a\ufffd"
+    assert WordTokenizer(9, ("the", "ὀδυσσεύς"), lowercase=True).encode("THE ὈΔΥΣΣΕΎΣ <UNK>").tolist() == [4, 5, 2, 1]
+    assert CharacterTokenizer(9, ("a",), lowercase=True).decode(np.array([4, 2])) == "a\ufffd"
 
 
 def test_what_is_longer_is_cut() -> None:
-    assert WordTokenizer(4, ("a",)).encode("a a a a a").tolist() == [3, 3, 3, 1]
-    assert WordTokenizer(4, ("a",)).decode(np.array([3, 3, 3, 3, 3])) == "a a a"
+    assert WordTokenizer(4, ("a",)).encode("a a a a a").tolist() == [4, 4, 4, 1]
+    assert WordTokenizer(4, ("a",)).decode(np.array([4, 4, 4, 4, 4])) == "a a a"
 
 
 def test_a_vocabulary_is_chosen_by_frequency_then_alphabet() -> None:
@@ -326,14 +326,14 @@ def test_a_vocabulary_is_chosen_by_frequency_then_alphabet() -> None:
     tokenizer = WordTokenizer(9, split="spaces")
     assert tokenizer.chosen(counts, None, 1) == ("c", "a", "b", "rare")
     assert tokenizer.chosen(counts, None, 2) == ("c", "a", "b")
-    assert tokenizer.chosen(counts, 5, 1) == ("c", "a")
-    assert tokenizer.chosen(counts, 3, 1) == ()
+    assert tokenizer.chosen(counts, 6, 1) == ("c", "a")
+    assert tokenizer.chosen(counts, 4, 1) == ()
 
 
 def test_large_vocabularies_have_wider_ids() -> None:
-    symbols = tuple(f"w{number}" for number in range(65_534))
+    symbols = tuple(f"w{number}" for number in range(65_533))
     assert WordTokenizer(9, symbols[:-1]).encode("w3").dtype == np.uint16
-    assert WordTokenizer(9, symbols).encode("w65533").tolist() == [65_536, 1]
+    assert WordTokenizer(9, symbols).encode("w65532").tolist() == [65_536, 1]
 
 
 @OF_TEXT

@@ -50,6 +50,10 @@ class Tokenizer(Protocol):
         """The id that a decoder reads before the first one; None where it reads nothing. No sequence holds it."""
 
     @property
+    def pad(self) -> int | None:
+        """The id that fills up the rows of a batch; None where all are full. No sequence holds it, unless it is eos."""
+
+    @property
     def blank(self) -> int:
         """The id that stands where one is hidden from a model."""
 

@@ -1,7 +1,8 @@
 """The vocabulary of a tokenizer.json, read by the `tokenizers` package (the extra [tokenizers]).
 
 The file's text is part of the description, so that a dataset or a model file stands alone. Its ids stay as they are;
-bos, eos and unk are found by their usual names, and those it lacks are added after its last id. It takes truncation,
+bos, eos and unk are found by their usual names, and those it lacks are added after its last id; pad is eos where it has
+none. It takes truncation,
 padding and sentence marks from nobody: a sentence is its pieces and an eos.
 
 Pieces can be put together in many ways to the same text, and some of their texts are read as others ("##ing" alone is
@@ -28,6 +29,7 @@ _NAMES = (  # of bos, eos and unk in the vocabularies that are around
     ("</s>", "[SEP]", "<eos>", "[EOS]", "<|end_of_text|>", "<|endoftext|>", "<|im_end|>"),
     ("<unk>", "[UNK]", "<|unk|>"),
 )
+_PADS = ("<pad>", "[PAD]", "<|pad|>", "<|padding|>")
 _MOST_ROUNDS = 16
 
 
@@ -67,7 +69,7 @@ class HuggingFaceTokenizer(TextTokenizer):
         own = json.loads(self.text)["model"].get("unk_token")
         candidates = (*_NAMES[:2], (own, *_NAMES[2]) if own else _NAMES[2])
         present = ([name for name in names if pieces.token_to_id(name) is not None] for names in candidates)
-        return [found[0] if found else name for found, name in zip(present, SPECIALS, strict=True)]
+        return [found[0] if found else name for found, name in zip(present, SPECIALS[: len(_NAMES)], strict=True)]
 
     @cached_property
     def _specials(self) -> tuple[int, int, int]:
@@ -91,13 +93,19 @@ class HuggingFaceTokenizer(TextTokenizer):
         return self._specials[2]
 
     @cached_property
+    def pad(self) -> int:
+        """The id that fills up a batch."""
+        known = (self._pieces.token_to_id(name) for name in _PADS)
+        return next((id for id in known if id is not None), self.eos)
+
+    @cached_property
     def vocabulary_size(self) -> int:
         """V; ids that the vocabulary leaves out are counted, as a model has a place for them."""
         return max(self._pieces.get_vocab(with_added_tokens=True).values()) + 1
 
     def read(self, text: str) -> list[int]:
         """All ids of a text, whatever its length, without bos and eos."""
-        ends = (self.bos, self.eos)
+        ends = (self.bos, self.eos, self.pad)
         return [id for id in self._pieces.encode(text, add_special_tokens=False).ids if id not in ends]
 
     def write(self, ids: Sequence[int]) -> str:

@@ -39,7 +39,7 @@ class MelodyTokenizer:
 
     name = "melody"
     kind = "music"
-    eos = bos = None
+    eos = bos = pad = None
     blank = NO_EVENT
     vocabulary_size = VOCABULARY_SIZE
     pitch_ids = range(FIRST_NOTE_ON, VOCABULARY_SIZE)

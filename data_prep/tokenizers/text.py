@@ -1,13 +1,14 @@
-"""What all tokenizers of text share: three special ids, unknown symbols, and the end of a sentence.
+"""What all tokenizers of text share: four special ids, unknown symbols, and the end of a sentence.
 
     0 = bos  what a decoder reads before the first symbol; no sentence holds it
-    1 = eos  ends each sentence; nothing after it counts. It fills up batches too, as lengths are known exactly
+    1 = eos  ends each sentence; nothing after it counts
     2 = unk  stands for each symbol that the vocabulary does not have, and where one is hidden
-    3 ...    the symbols, the most frequent first, those of equal frequency in alphabetical order
+    3 = pad  fills up the rows of a batch; no sentence holds it
+    4 ...    the symbols, the most frequent first, those of equal frequency in alphabetical order
 
 These ids hold for vocabularies that are made here; a vocabulary from elsewhere (`huggingface`) has its own. A sentence
 is at most T-1 symbols and its eos: `encode` cuts what is longer. The canonical form of any ids is what `encode` would
-give: without bos, up to the first eos, cut to T-1, with an eos at the end.
+give: without bos and pad, up to the first eos, cut to T-1, with an eos at the end.
 """
 
 from abc import ABC, abstractmethod
@@ -21,8 +22,8 @@ import numpy as np
 
 from data_prep.errors import InputError
 
-BOS, EOS, UNK = range(3)
-SPECIALS = ("<s>", "</s>", "<unk>")  # their names by id; no symbol has one of them
+BOS, EOS, UNK, PAD = range(4)
+SPECIALS = ("<s>", "</s>", "<unk>", "<pad>")  # their names by id; no symbol has one of them
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,11 @@ class TextTokenizer(ABC):
     def blank(self) -> int:
         """The id of what is unknown or hidden."""
         return UNK
+
+    @property
+    def pad(self) -> int:
+        """The id that fills up a batch."""
+        return PAD
 
     @property
     def dtype(self) -> type[np.unsignedinteger]:
@@ -101,7 +107,7 @@ class TextTokenizer(ABC):
             raise ValueError(f"ids of shape {given.shape}, a single sentence was expected")
         if given.size and not (given.min() >= 0 and given.max() < self.vocabulary_size):
             raise ValueError(f"ids outside 0-{self.vocabulary_size - 1}")
-        found = [id for id in given.tolist() if id != self.bos]
+        found = [id for id in given.tolist() if id == self.eos or id not in (self.bos, self.pad)]
         end = found.index(self.eos) if self.eos in found else len(found)
         return found[: min(end, self.length - 1)]
 
@@ -110,7 +116,7 @@ class TextTokenizer(ABC):
 class VocabularyTokenizer(TextTokenizer):
     """A tokenizer with a list of symbols that was counted in a training split."""
 
-    symbols: tuple[str, ...] = ()  # ids from 3 on
+    symbols: tuple[str, ...] = ()  # ids from 4 on
     lowercase: bool = False
 
     UNKNOWN: ClassVar[str]  # how an unknown symbol is written, and read again
