@@ -144,6 +144,8 @@ def _decoded(file: io.BufferedIOBase, encoding: str) -> Iterator[str]:
             yield decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
             kept = len(error.object) - len(block)  # bytes of a character that began in the block before
+            if error.start < kept:
+                bare.reset()
             yield decoder.decode(block[: max(0, error.start - kept)], final=True)
             raise
         if not block:
