@@ -23,6 +23,7 @@ from typing import Any
 from data_prep.errors import InputError
 from data_prep.files import check_file
 from data_prep.tokenizers import words
+from data_prep.tokenizers.text import SPECIALS
 
 LONG = ("cut", "drop")
 MOST = 1 << 20  # characters of a line
@@ -41,7 +42,7 @@ class TextOptions:
     """How sentences become ids."""
 
     tokenizer: str = "words"  # or "characters", "huggingface"
-    vocabulary_size: int | None = None  # ids at most, the three special ones included
+    vocabulary_size: int | None = None  # ids at most, the special ones included
     min_count: int = 1  # how often a symbol must occur in train to be in the vocabulary
     max_length: int = 100  # ids of a sentence without its eos
     long: str = "cut"  # what happens to longer ones; or "drop"
@@ -54,8 +55,11 @@ class TextOptions:
         _one_of("tokenizer", self.tokenizer, tuple(_IDLE))
         _one_of("long", self.long, LONG)
         _one_of("split", self.split, words.SPLITS)
-        if self.vocabulary_size is not None and self.vocabulary_size < 4:
-            raise InputError(f"a vocabulary of {self.vocabulary_size}: at least 4 are needed, three of them special")
+        least = len(SPECIALS) + 1
+        if self.vocabulary_size is not None and self.vocabulary_size < least:
+            raise InputError(
+                f"a vocabulary of {self.vocabulary_size}: at least {least} are needed, {len(SPECIALS)} of them special"
+            )
         if self.min_count < 1:
             raise InputError(f"min-count {self.min_count}: must be at least 1")
         if self.max_length < 1:

@@ -197,7 +197,7 @@ def test_what_may_not_be_read_is_told(tmp_path: Path) -> None:
         ({"tokenizer": "syllables"}, "words, characters, huggingface"),
         ({"long": "wrap"}, "cut, drop"),
         ({"split": "tabs"}, "punctuation, spaces"),
-        ({"vocabulary_size": 3}, "at least 4"),
+        ({"vocabulary_size": 4}, "at least 5"),
         ({"min_count": 0}, "at least 1"),
         ({"max_length": 0}, "at least 1"),
         ({"encoding": "klingon"}, "klingon"),

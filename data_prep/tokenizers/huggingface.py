@@ -2,8 +2,8 @@
 
 The file's text is part of the description, so that a dataset or a model file stands alone. Its ids stay as they are;
 bos, eos and unk are found by their usual names, and those it lacks are added after its last id; pad is eos where it has
-none. It takes truncation,
-padding and sentence marks from nobody: a sentence is its pieces and an eos.
+none. What else the file says of truncation, padding and the marks around a sentence does not count: a sentence is its
+pieces and an eos.
 
 Pieces can be put together in many ways to the same text, and some of their texts are read as others ("##ing" alone is
 three signs). So the text of ids is what stays when it is read and written over again, which takes a round or two, and
@@ -104,7 +104,7 @@ class HuggingFaceTokenizer(TextTokenizer):
         return max(self._pieces.get_vocab(with_added_tokens=True).values()) + 1
 
     def read(self, text: str) -> list[int]:
-        """All ids of a text, whatever its length, without bos and eos."""
+        """All ids of a text, whatever its length, without special ones but unk."""
         ends = (self.bos, self.eos, self.pad)
         return [id for id in self._pieces.encode(text, add_special_tokens=False).ids if id not in ends]
 

@@ -74,11 +74,11 @@ class TextTokenizer(ABC):
 
     @abstractmethod
     def read(self, text: str) -> list[int]:
-        """All ids of a text, whatever its length, without bos and eos."""
+        """All ids of a text, whatever its length, without special ones but unk."""
 
     @abstractmethod
     def write(self, ids: Sequence[int]) -> str:
-        """The text of ids that hold neither bos nor eos."""
+        """The text of such ids as `read` gives."""
 
     @abstractmethod
     def unknown(self, text: str) -> list[str]:
@@ -153,12 +153,12 @@ class VocabularyTokenizer(TextTokenizer):
         return len(SPECIALS) + len(self.symbols)
 
     def read(self, text: str) -> list[int]:
-        """All ids of a text, whatever its length, without bos and eos."""
+        """All ids of a text, whatever its length, without special ones but unk."""
         index = self._index
         return [index.get(symbol, UNK) for symbol in self.split_up(text)]
 
     def write(self, ids: Sequence[int]) -> str:
-        """The text of ids that hold neither bos nor eos."""
+        """The text of such ids as `read` gives."""
         return self.join([self.UNKNOWN if id == UNK else self.symbols[id - len(SPECIALS)] for id in ids])
 
     def unknown(self, text: str) -> list[str]:
@@ -173,13 +173,9 @@ class VocabularyTokenizer(TextTokenizer):
             vocabulary_size: how many ids there may be, the special ones included; None: any number.
             min_count: how often a symbol must occur.
         """
-        order = sorted(
-            (-times, symbol) for symbol, times in counts.items() if self._may_serve(symbol, times, min_count)
-        )
-        return tuple(symbol for _, symbol in order[: vocabulary_size and vocabulary_size - len(SPECIALS)])
-
-    def _may_serve(self, symbol: str, times: int, min_count: int) -> bool:
-        return times >= min_count and len(symbol) <= self.LONGEST and symbol not in self.reserved
+        may = {s: times for s, times in counts.items() if times >= min_count and len(s) <= self.LONGEST}
+        order = sorted(may.keys() - self.reserved, key=lambda symbol: (-may[symbol], symbol))
+        return tuple(order if vocabulary_size is None else order[: vocabulary_size - len(SPECIALS)])
 
     def to_json(self) -> dict[str, Any]:
         """`create` builds this tokenizer again from it."""
