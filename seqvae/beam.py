@@ -52,7 +52,7 @@ def beam_search(decoder: LSTMDecoder, z: Tensor, length: int, beams: int, length
     for step in range(length):
         logits, state = decoder.step(state, previous)
         only = eos if step == length - 1 else None
-        nats, beam, token = _extended(live, logits.view(B, K, -1), decoder.config.unsaid, only)
+        nats, beam, token = _extended(live, logits.unflatten(0, (B, K)), decoder.config.unsaid, only)
         extended = _picked(ids, beam)
         extended[:, :, step] = token
         if eos is not None:
@@ -79,7 +79,7 @@ def _extended(live: Tensor, logits: Tensor, unsaid: list[int], only: int | None)
     logits[:, :, unsaid] = -torch.inf
     ids = torch.full((B, K, 1), only, device=live.device) if only is not None else logits.topk(min(2 * K, V)).indices
     nats = live.unsqueeze(-1) + logits.gather(-1, ids) - normaliser  # (B, K, 2 K)
-    best, place = nats.flatten(1).topk(min(2 * K, nats[0].numel()))
+    best, place = nats.flatten(1).topk(min(2 * K, K * ids.shape[-1]))
     return best, place // ids.shape[-1], ids.flatten(1).gather(1, place)
 
 

@@ -9,7 +9,6 @@ The last layer's logits are most of the memory that a large vocabulary takes: no
 
 from collections.abc import Iterable
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Normal
@@ -46,13 +45,14 @@ def evaluate(
         free_running: decode each sequence from its posterior mean; as many steps as it is long.
 
     Returns:
-        elbo, distortion, rate and its parts mutual_information (at most mutual_information_cap) and aggregate_rate,
-        active_units (see `seqvae.information`); with `samples`, iw_nll; with `accuracy`, token_accuracy and
-        note_on_accuracy; with `free_running`, token_free_running and note_on_free_running (share of a sequence's
-        tokens, its end included, that stand in their places) and exact (share of sequences reproduced without a
-        fault, from beginning to end). Of sequences that end: tokens (in each, its end included), and perplexity =
-        exp(nll of all / tokens of all), nll being iw_nll, or without samples -elbo, which is more.
+        elbo, distortion, rate, its parts mutual_information (at most mutual_information_cap) and aggregate_rate, and
+        active_units (see `seqvae.information`).
+        With `samples`: iw_nll. With `accuracy`: token_accuracy, note_on_accuracy. With `free_running`:
+        token_free_running and note_on_free_running, the shares of tokens that stand in their places, and exact, of
+        sequences reproduced without a fault. A sequence's end counts as one of its tokens, what lies beyond does not.
         Accuracy on note-ons is NaN where there are none.
+        Of sequences that end: tokens, of a sequence on average, and perplexity = exp(nll of all / tokens of all), nll
+        being iw_nll, or without samples -elbo, which is more.
 
     Raises:
         ValueError: there is no sequence.
@@ -84,8 +84,8 @@ def evaluate(
     totals = {name: float(torch.stack(values).cpu().double().sum()) for name, values in found.items()}
     figures = _averages(totals, sequences, tokens) | _latent(posteriors, seed)
     if model.config.eos is not None:
-        nll = totals["iw_nll"] if samples else -totals["elbo"]
-        figures |= {"tokens": tokens / sequences, "perplexity": float(np.exp(nll / tokens))}
+        nll = torch.tensor(totals["iw_nll"] if samples else -totals["elbo"], dtype=torch.float64)
+        figures |= {"tokens": tokens / sequences, "perplexity": float((nll / tokens).exp())}
     return figures
 
 

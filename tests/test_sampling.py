@@ -153,13 +153,15 @@ def test_no_more_steps_than_the_longest_sentence_has(monkeypatch: pytest.MonkeyP
 
 
 def test_who_ends_early_takes_no_noise_from_others() -> None:
-    """A row whose neighbours are made to end at once says what it says beside neighbours that do not."""
+    """A row says the same beside whatever neighbour."""
     decoder, z = tiny_text().decoder, latents(2)
-    found = []
-    for other in (z[1], 100.0 * z[1]):
-        rows = torch.stack([z[0], other])
-        found.append([generate(decoder, rows, 12, generator=torch.Generator().manual_seed(s))[0] for s in range(30)])
-    assert torch.equal(torch.stack(found[0]), torch.stack(found[1]))
+    beside = [
+        torch.stack([generate(decoder, rows, 12, generator=torch.Generator().manual_seed(s)) for s in range(30)])
+        for rows in (z, z * torch.tensor([[1.0], [-3.0]]))
+    ]
+    assert torch.equal(beside[0][:, 0], beside[1][:, 0])
+    ends = [(found[:, 1] == EOS).int().argmax(-1) for found in beside]
+    assert (ends[0] != ends[1]).any()
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 2.0])
@@ -180,6 +182,11 @@ def test_scheduled_sampling_repeats_its_dropout(scheduled: Callable[..., torch.T
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("how", [Decoding(), Decoding(1.0), Decoding(beam=2)])
+def test_no_latents_give_no_sequences(how: Decoding) -> None:
+    assert decode(tiny_text().decoder, latents(0), 12, how).shape == (0, 12)
 
 
 def test_decoding_by_its_options() -> None:
