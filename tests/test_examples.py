@@ -1,4 +1,4 @@
-"""What single files give: as they stand when short, their windows when long."""
+"""What single files and sentences give: as they stand when short, their windows when long; what is unknown."""
 
 from pathlib import Path
 
@@ -8,12 +8,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_prep.errors import InputError
-from data_prep.examples import examples
+from data_prep.examples import Example, examples, sentence, sentence_examples
 from data_prep.score import Note, Score
+from data_prep.text import MOST, TextOptions
+from data_prep.tokenizers.characters import CharacterTokenizer
 from data_prep.tokenizers.melody import MelodyTokenizer
+from data_prep.tokenizers.text import TextTokenizer
+from data_prep.tokenizers.words import WordTokenizer
 from data_prep.windows import MelodyOptions
 
 TWO_BARS = MelodyTokenizer()
+CAT = WordTokenizer(6, ("the", "cat", "sat", "."))
 
 
 def written(score: Score, folder: Path) -> Path:
@@ -92,3 +97,93 @@ def test_reasons_come_with_the_file_they_are_about(tmp_path: Path) -> None:
     assert str(error.value) == f"{path}: its meter is 3/4, not 4/4: prepare or train with --meter 3/4"
     with pytest.raises(InputError, match="does not exist"):
         examples(tmp_path / "none.mid", MelodyOptions())
+    (tmp_path / "notes.txt").write_text("the cat")
+    with pytest.raises(InputError, match="is text, no kind of file that is read here"):
+        examples(tmp_path / "notes.txt", MelodyOptions())
+
+
+def of_text(path: Path, data: str | bytes, tokenizer: TextTokenizer = CAT, encoding: str = "utf-8") -> list[Example]:
+    path.write_bytes(data if isinstance(data, bytes) else data.encode(encoding))
+    return sentence_examples(path, tokenizer, TextOptions(encoding=encoding))
+
+
+def test_a_sentence_is_read_as_it_is_said() -> None:
+    found = sentence("  the cat\tsat. ", CAT)
+    assert found.ids.tolist() == CAT.encode("the cat sat.").tolist()
+    assert (found.source, found.place, found.tempo, found.remark) == ("the cat sat.", 1, None, "")
+
+
+@pytest.mark.parametrize(
+    ("text", "remark"),
+    [
+        ("the zyzzy sat.", "1 of 4 words is unknown: zyzzy"),
+        ("a b cat c a", "4 of 5 words are unknown: a, b, c"),
+        ("a b c d the", "4 of 5 words are unknown: a, b, c, ..."),
+        ("the <unk> sat", "1 of 3 words is unknown: <unk>"),
+        ("the cat sat. the cat zyzzy", "cut to its first 5 words"),
+        ("the zyzzy sat. the cat xyzzy", "1 of 5 words is unknown: zyzzy; cut to its first 5 words"),
+        ("the " + 50 * "x", f"1 of 2 words is unknown: {40 * 'x'}..."),
+    ],
+)
+def test_what_is_unknown_or_cut_is_told(text: str, remark: str) -> None:
+    assert sentence(text, CAT).remark == remark
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("zyzzy xyzzy", "'zyzzy xyzzy': the model knows none of its words"),
+        ("a b c d e the", "'a b c d e the': the model knows none of its words"),  # what is known would be cut off
+        (60 * "x", f"'{40 * 'x'}...': the model knows none of its words"),
+        ("<unk>", "'<unk>': the model knows none of its words"),
+        (" \t\n ", "an empty sentence: it needs at least one word"),
+    ],
+)
+def test_a_sentence_that_says_nothing_is_refused(text: str, message: str) -> None:
+    with pytest.raises(InputError) as error:
+        sentence(text, CAT)
+    assert str(error.value) == message
+
+
+def test_characters_are_called_so() -> None:
+    assert sentence("abzyx", CharacterTokenizer(9, ("a", "b"))).remark == "3 of 5 characters are unknown: z, y, x"
+    with pytest.raises(InputError, match="knows none of its characters"):
+        sentence("xyz", CharacterTokenizer(9, ("a", "b")))
+
+
+def test_a_file_gives_its_lines(tmp_path: Path) -> None:
+    found = of_text(tmp_path / "notes.txt", "the cat\r\n\r\nzyzzy\nthe\0cat\n the cat sat on.")
+    assert [(example.place, CAT.decode(example.ids)) for example in found] == [
+        (1, "the cat"),
+        (3, "<unk>"),  # kept: lines and what is made of them go side by side
+        (5, "the cat sat <unk>."),
+    ]
+    assert {(example.source, example.tempo) for example in found} == {(str(tmp_path / "notes.txt"), None)}
+    remarks = [example.remark for example in found]
+    assert remarks == ["", "1 of 1 word is unknown: zyzzy", "1 of 5 words is unknown: on"]
+
+
+def test_files_of_other_encodings_and_lines_without_end(tmp_path: Path) -> None:
+    (found,) = of_text(tmp_path / "wide.txt", "the cat", encoding="utf-16")
+    assert CAT.decode(found.ids) == "the cat"
+    (found,) = of_text(tmp_path / "long.txt", "the cat " * MOST)
+    assert (len(found.ids), found.remark) == (6, "cut to its first 5 words")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "there is no sentence in it"),
+        (b"\n \n", "there is no sentence in it"),
+        ("the cat".encode("utf-16-le"), "NUL bytes.*--encoding"),
+        (b"zyzzy\nxyzzy", "the model knows none of its words"),
+        (b"the cat\n\xff", "line 2: not utf-8"),
+    ],
+)
+def test_files_of_text_that_cannot_serve_are_told(tmp_path: Path, data: bytes, message: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        of_text(tmp_path / "notes.txt", data)
+    assert str(tmp_path / "notes.txt") in str(error.value)
+    assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="is music, and text is read here"):
+        of_text(tmp_path / "tune.mid", b"MThd")

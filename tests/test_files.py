@@ -31,6 +31,22 @@ def test_folders_are_searched_to_their_depths_in_order(tmp_path: Path) -> None:
     assert names == ["a.KAR", "c.abc", "d.MusicXML", "e.xml", "f.mxl", "g.krn", "b/a.midi", "b/z.MID"]
 
 
+def test_folders_give_files_of_the_wanted_kind(tmp_path: Path) -> None:
+    make(tmp_path, "a.TXT", "b/c.txt.gz", "b/d.gz", "b/e.mid.gz", "tune.mid", "f.md", ".g.txt", "h", "i.abc.GZ")
+    assert [source.name for source in named_sources([tmp_path], "text")] == ["a.TXT", "b/c.txt.gz", "b/d.gz"]
+    assert [source.name for source in named_sources([tmp_path], "music")] == ["tune.mid"]
+
+
+def test_a_named_file_is_text_unless_it_is_music(tmp_path: Path) -> None:
+    make(tmp_path, "names.smi", "README", "tune.mid", "song.MusicXML")
+    assert find_sources([tmp_path / "names.smi", tmp_path / "README"], "text")
+    for name in ("tune.mid", "song.MusicXML"):
+        with pytest.raises(InputError, match="is music, and text is read here"):
+            find_sources([tmp_path / name], "text")
+    with pytest.raises(InputError, match="no text found in"):
+        find_sources([tmp_path], "text")
+
+
 def test_hidden_files_are_left_out_and_loops_of_links_end(tmp_path: Path) -> None:
     make(tmp_path, "a/tune.mid", "a/.tune.mid", ".git/tune.mid")
     (tmp_path / "a" / "loop").symlink_to(tmp_path, target_is_directory=True)
@@ -53,10 +69,16 @@ def test_names_do_not_depend_on_where_a_collection_lies_and_are_unique(tmp_path:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("missing", "does not exist"), ("a.txt", "no kind of file"), ("empty", "no music found")],
+    [
+        ("missing", "does not exist"),
+        ("a.txt", "is text, no kind of file .* --preset text-words"),
+        ("a.gz", "is text, no kind of file"),
+        ("a.png", "is no kind of file"),
+        ("empty", "no music found"),
+    ],
 )
 def test_what_cannot_serve_is_told_in_one_line(tmp_path: Path, name: str, message: str) -> None:
-    make(tmp_path, "a.txt", "empty/readme.txt")
+    make(tmp_path, "a.txt", "a.gz", "a.png", "empty/readme.txt")
     with pytest.raises(InputError, match=message) as caught:
         find_sources([tmp_path / name])
     assert "\n" not in str(caught.value)
