@@ -4,11 +4,15 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from seqvae.checkpoint import write_atomically
+from seqvae.config import MUSIC, TEXT
 from seqvae.errors import ModelError
+
+PLACE = {MUSIC: "bar", TEXT: "line"}  # what a place in a file is called
 
 
 @dataclass(frozen=True)
@@ -17,10 +21,11 @@ class Latents:
 
     mean: np.ndarray  # (N, Z)
     scale: np.ndarray  # (N, Z)
-    source: list[str]  # file of each
-    bar: list[int]  # where in the file it begins; the first bar is 1
-    tempo: list[float]  # quarters per minute
+    source: list[str]  # file of each, or the sentence itself
+    place: list[int]  # where in the file it begins: the bar or the line, the first one being 1
+    tempo: list[float] | None  # of music, quarters per minute; None where it is not known
     model: str  # name of the model that made them
+    kind: str = MUSIC  # what they are latents of: "music" or "text"
     remarks: list[str] = field(default_factory=list)  # what a user should be told of a source; not saved
 
     def __iter__(self) -> Iterator[np.ndarray]:
@@ -30,19 +35,20 @@ class Latents:
         return len(self.mean)
 
     def save(self, path: Path | str) -> None:
-        """Write arrays mean, scale (N, Z), source, bar, tempo (N) and model to a .npz file."""
+        """Write a .npz file: mean, scale (N, Z), source, bar and tempo, or line (N), and model."""
+        arrays: dict[str, Any] = {
+            "mean": self.mean,
+            "scale": self.scale,
+            "source": np.array(self.source, dtype=np.str_),
+            PLACE[self.kind]: np.array(self.place, dtype=np.int64),
+            "model": np.array(self.model),
+        }
+        if self.tempo is not None:
+            arrays["tempo"] = np.array(self.tempo, dtype=np.float64)
 
         def write(to: Path) -> None:
             with open(to, "wb") as file:  # given a name, numpy would add a suffix
-                np.savez_compressed(
-                    file,
-                    mean=self.mean,
-                    scale=self.scale,
-                    source=np.array(self.source, dtype=np.str_),
-                    bar=np.array(self.bar, dtype=np.int64),
-                    tempo=np.array(self.tempo, dtype=np.float64),
-                    model=np.array(self.model),
-                )
+                np.savez_compressed(file, **arrays)
 
         write_atomically(Path(path), write)
 
@@ -71,15 +77,16 @@ class Latents:
         if not np.isfinite(mean).all():
             raise ModelError(f"{path}: 'mean' has values that are not finite")
         N = len(mean)
-        names = ("scale", "source", "bar", "tempo")
-        for name in names:
+        kind = TEXT if PLACE[TEXT] in found else MUSIC
+        for name in ("scale", "source", PLACE[kind], "tempo"):
             if name in found and len(np.atleast_1d(found[name])) != N:
                 raise ModelError(f"{path}: '{name}' has {len(np.atleast_1d(found[name]))} rows, 'mean' has {N}")
         return cls(
             mean.astype(np.float32),
             found.get("scale", np.zeros_like(mean)).astype(np.float32),
             [str(name) for name in found.get("source", np.array([path.stem] * N))],
-            [int(bar) for bar in found.get("bar", np.ones(N))],
-            [float(tempo) for tempo in found.get("tempo", np.full(N, 120.0))],
+            [int(place) for place in found.get(PLACE[kind], np.ones(N))],
+            [float(tempo) for tempo in found["tempo"]] if "tempo" in found else None,
             str(found.get("model", "")),
+            kind,
         )

@@ -1,66 +1,62 @@
-"""A trained model with its tokenizer: files in, files out.
+"""A trained model with its tokenizer: files, scores or sentences in, music or sentences out.
 
     vae = seqvae.load()                          # the bundled melody model; or a model file, or a run folder
     mean, scale = vae.encode("tune.mid")
     vae.decode(mean)[0].write_midi("again.mid")
+    seqvae.load("runs/psalms").interpolate("the lord is my shepherd", "the wicked flee", steps=5)
 
-Decoding is greedy unless a temperature is given, so that the same latent gives the same music.
+A model of music makes scores, one of text makes strings. Decoding is greedy unless a temperature or a beam is given, so
+that the same latent gives the same result.
 """
 
-import time
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
+from typing import Any, TypedDict, Unpack, cast
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
-from data_prep.examples import Example, examples
+from data_prep.errors import InputError
+from data_prep.examples import Example, examples, sentence, sentence_examples
+from data_prep.files import SUFFIXES, TEXT_SUFFIXES
 from data_prep.pictures import piano_rolls
 from data_prep.score import Score, join
+from data_prep.splits import SPLITS
+from data_prep.text import TextOptions
 from data_prep.tokenizers.base import Tokenizer, create
+from data_prep.tokenizers.text import TextTokenizer
 from data_prep.windows import MelodyOptions
-from seqvae import latents
+from seqvae import latents, sampling
+from seqvae.batch import Batch
 from seqvae.checkpoint import ModelFile, load_model, save_model
-from seqvae.config import Config
+from seqvae.config import TEXT, TEXT_OPTIONS, Config
 from seqvae.data import SequenceData
 from seqvae.devices import choose_device
 from seqvae.errors import ModelError, OptionError
 from seqvae.evaluation import evaluate
 from seqvae.latent_file import Latents
+from seqvae.model_files import bundled_names as bundled_names
+from seqvae.model_files import find_model
 from seqvae.run_folder import MODEL_FILE
-from seqvae.sampling import generate
-from seqvae.vae import SequenceVAE
 
-BUNDLED = "melody-2bar"
 BATCH = 512  # sequences decoded or encoded at a time
-
-_MODELS = Path(__file__).parent / "models"
 
 Item = Path | str | Score
 
 
-def bundled_names() -> list[str]:
-    """Names of the models that come with seqvae."""
-    return sorted(path.stem for path in _MODELS.glob("*.safetensors"))
+class Decoding(TypedDict, total=False):
+    """How results are decoded; what each means says `TrainedModel.decode`."""
 
-
-def find_model(model: str | Path | None = None) -> Path:
-    """The model file meant by a bundled name, a run folder or a path; None is the bundled melody model.
-
-    Raises:
-        ModelError: there is none.
-    """
-    name = str(model) if model is not None else BUNDLED
-    if name in bundled_names():
-        return _MODELS / f"{name}.safetensors"
-    path = Path(name)
-    if path.is_dir():
-        if not (path / MODEL_FILE).is_file():
-            raise ModelError(f"{path} has no {MODEL_FILE}: it is no run folder of seqvae train")
-        return path / MODEL_FILE
-    if not path.is_file():
-        raise ModelError(f"no model '{name}': give a model file, a run folder or one of {', '.join(bundled_names())}")
-    return path
+    temperature: float
+    top_k: int | None
+    top_p: float | None
+    seed: int | None
+    beam: int | None
+    length_penalty: float
 
 
 def load(model: str | Path | None = None, device: str = "auto") -> "TrainedModel":
@@ -82,7 +78,7 @@ def melody_options(config: Config) -> MelodyOptions:
 
 
 class TrainedModel:
-    """A model, ready to encode and decode scores and files."""
+    """A model, ready to encode and decode scores, sentences and files."""
 
     def __init__(self, name: str, file: ModelFile, device: str = "auto") -> None:
         self.name = name
@@ -95,35 +91,74 @@ class TrainedModel:
         if fits != (self.config.model.vocabulary_size, self.config.model.length):
             raise ModelError(f"model '{name}' and its tokenizer do not fit each other")
 
-    @torch.no_grad()
-    def encode(self, items: Item | Sequence[Item], bar: int | None = None, all_windows: bool = False) -> Latents:
-        """Posteriors of files or scores.
+    @property
+    def kind(self) -> str:
+        """What it is a model of: "music" or "text"."""
+        return self.tokenizer.kind
+
+    def encode(
+        self,
+        items: Item | Sequence[Item],
+        bar: int | None = None,
+        all_windows: bool | None = None,
+        encoding: str | None = None,
+    ) -> Latents:
+        """Posteriors of files, scores or sentences.
 
         Args:
-            items: paths or scores, or one of them.
-            bar: take the window that begins at this bar of each file (the first bar is 1), not the first one.
-            all_windows: take every window of each file.
+            items: of music paths or scores, of text sentences or paths, or one of them. A string that names an
+                existing file is that file; each line of a text file is a sentence.
+            bar: of music, take the window that begins at this bar of each file (the first bar is 1), not the first one.
+            all_windows: take every window or sentence of each file, or with False the first one. Without it music
+                gives the first, text all.
+            encoding: of text files; None is that of the files which the model was trained on.
 
         Returns:
-            Latents of mean and scale (N, Z); `mean, scale = vae.encode(...)` works too.
+            Latents of mean and scale (N, Z), in the order of the items; `mean, scale = vae.encode(...)` works too.
 
         Raises:
-            data_prep's InputError: a file cannot be read, has no window, or none at `bar`.
+            data_prep's InputError: a file cannot be read or has no window, a sentence has no known word.
+            OptionError: there is no window at `bar`, nothing to encode, or an argument means nothing for this model.
         """
+        return self.encode_examples(self.read(items, bar, all_windows, encoding))
+
+    def read(
+        self,
+        items: Item | Sequence[Item],
+        bar: int | None = None,
+        all_windows: bool | None = None,
+        encoding: str | None = None,
+    ) -> list[Example]:
+        """The sequences that `encode` would encode; arguments and errors are the same."""
         items = [items] if isinstance(items, Path | str | Score) else list(items)
-        found = [example for item in items for example in self._examples(item, bar, all_windows)]
+        if self.kind == TEXT:
+            if bar is not None:
+                raise OptionError(f"--bar {bar}: model '{self.name}' reads text, which has no bars")
+            return [example for item in items for example in self._read_text(item, all_windows, encoding)]
+        if encoding is not None:
+            raise OptionError(f"--encoding {encoding}: model '{self.name}' reads music, which has none")
+        return [example for item in items for example in self._read_music(item, bar, bool(all_windows))]
+
+    @torch.no_grad()
+    def encode_examples(self, found: Sequence[Example]) -> Latents:
+        """As `encode`, of what `read` has found."""
         if not found:
             raise OptionError("there is nothing to encode")
-        ids = torch.from_numpy(np.stack([example.ids for example in found]).astype(np.int64))
-        parts = [self.model.encode(part.to(self.device)) for part in ids.split(BATCH)]
+        mean = np.empty((len(found), self.config.model.latent_size), np.float32)
+        scale = np.empty_like(mean)
+        for rows, batch in _batches([example.ids for example in found]):
+            moved = batch.to(self.device)
+            posterior = self.model.encode(moved.tokens, moved.lengths)
+            mean[rows], scale[rows] = posterior.loc.cpu().numpy(), posterior.scale.cpu().numpy()
         return Latents(
-            torch.cat([part.loc for part in parts]).cpu().numpy(),
-            torch.cat([part.scale for part in parts]).cpu().numpy(),
+            mean,
+            scale,
             [example.source for example in found],
             [example.place for example in found],
-            [example.tempo or 120.0 for example in found],
+            [example.tempo for example in found if example.tempo is not None] or None,
             self.name,
-            [f"{example.source}: {example.remark}" for example in found if example.remark],
+            self.kind,
+            [f"{_where(example)}: {example.remark}" for example in found if example.remark],
         )
 
     def decode(
@@ -133,131 +168,118 @@ class TrainedModel:
         top_k: int | None = None,
         top_p: float | None = None,
         seed: int | None = None,
-        tempo: float | Sequence[float] = 120.0,
+        tempo: float | Sequence[float] | None = None,
         shared_noise: bool = False,
-    ) -> list[Score]:
-        """Music of latents z (N, Z), or (Z) for one.
+        beam: int | None = None,
+        length_penalty: float = 1.0,
+    ) -> list[Any]:
+        """Scores or sentences of latents z (N, Z), or (Z) for one.
 
         Args:
-            z: latents.
             temperature: 0 is greedy; 1 draws from the model's own distribution.
             top_k, top_p: rule out unlikely events (see `seqvae.sampling.filtered`).
-            seed: the same seed gives the same music; None draws a new one.
-            tempo: of all, or of each, in quarters per minute.
-            shared_noise: all rows draw with the same random numbers, so that equal latents give equal music.
+            seed: the same seed gives the same result; None draws a new one.
+            tempo: of all scores, or of each, in quarters per minute; None is 120.
+            shared_noise: all rows draw with the same random numbers, so that equal latents give equal results.
+            beam, length_penalty: search for the likeliest with so many hypotheses, not draw (see `seqvae.beam`).
 
         Raises:
             ModelError: z has another latent size than the model.
-            OptionError: temperature, top_k or top_p is out of its range.
+            OptionError: a value is out of its range, or means nothing beside another one or for text.
         """
-        _check_sampling(temperature, top_k, top_p)
+        how = sampling.Decoding(temperature, top_k, top_p, beam, length_penalty)
         z = torch.as_tensor(z, dtype=torch.float32)
         z = z.unsqueeze(0) if z.ndim == 1 else z
         if z.ndim != 2 or z.shape[1] != self.config.model.latent_size:
             given, size = "x".join(map(str, z.shape)), self.config.model.latent_size
             raise ModelError(f"latents of shape {given} do not fit model '{self.name}', whose latent size is {size}")
         generator = torch.Generator(self.device).manual_seed(_seed(seed))
-        length = self.config.model.length
+        rows = len(z) if shared_noise else max(1, BATCH // (beam or 1))
         parts = [
-            generate(self.model.decoder, part, length, temperature, top_k, top_p, generator, shared_noise)
-            for part in z.to(self.device).split(BATCH if not shared_noise else len(z))
+            sampling.decode(self.model.decoder, part, self.config.model.length, how, generator, shared_noise)
+            for part in z.to(self.device).split(rows)
         ]
-        tempos = [tempo] * len(z) if isinstance(tempo, int | float) else list(tempo)
-        ids = torch.cat(parts).cpu().numpy()
-        return [self.tokenizer.decode(row, tempo=beat) for row, beat in zip(ids, tempos, strict=True)]
+        return self._written(torch.cat(parts).cpu().numpy(), tempo)
 
-    def sample(
-        self,
-        n: int = 8,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int | None = None,
-    ) -> list[Score]:
-        """New music: n latents from the prior, decoded."""
+    def sample(self, n: int = 8, **how: Unpack[Decoding]) -> list[Any]:
+        """New scores or sentences: n latents from the prior, decoded at temperature 1 unless told otherwise."""
         if n < 1:
             raise OptionError(f"-n {n}: must be at least 1")
-        seed = _seed(seed)
-        generator = torch.Generator().manual_seed(seed)
-        z = torch.randn(n, self.config.model.latent_size, generator=generator)
-        return self.decode(z, temperature, top_k, top_p, seed=seed + 1)
+        if how.get("beam") is None:
+            how.setdefault("temperature", 1.0)
+        seed = _seed(how.get("seed"))
+        how["seed"] = seed + 1
+        z = torch.randn(n, self.config.model.latent_size, generator=torch.Generator().manual_seed(seed))
+        return self.decode(z, **how)
 
     def interpolate(
-        self,
-        a: Item,
-        b: Item,
-        steps: int = 7,
-        temperature: float = 0.0,
-        seed: int | None = None,
-        bar: int | None = None,
-    ) -> list[Score]:
-        """`steps` scores from the model's own picture of a to that of b, along the great circle between their means.
+        self, a: Item, b: Item, steps: int = 7, bar: int | None = None, **how: Unpack[Decoding]
+    ) -> list[Any]:
+        """`steps` results from the model's own picture of a to that of b, along the great circle between their means.
 
-        All steps draw with the same random numbers, so that `interpolate(a, a)` is constant at any temperature.
+        Of a file the first window or sentence is taken. All steps draw with the same random numbers, so that
+        `interpolate(a, a)` is constant at any temperature.
         """
-        return self.interpolate_latents(self.encode([a, b], bar), steps, temperature, seed)
+        return self.interpolate_latents(self.encode([a, b], bar, all_windows=False), steps, **how)
 
-    def interpolate_latents(
-        self, ends: Latents, steps: int = 7, temperature: float = 0.0, seed: int | None = None
-    ) -> list[Score]:
+    def interpolate_latents(self, ends: Latents, steps: int = 7, **how: Unpack[Decoding]) -> list[Any]:
         """As `interpolate`, between the two of `ends`, which are encoded already."""
         if steps < 2:
             raise OptionError(f"--steps {steps}: must be at least 2, the two ends")
         z = latents.interpolate(ends.mean[0], ends.mean[1], steps)
-        tempos = [float(tempo) for tempo in np.linspace(ends.tempo[0], ends.tempo[1], steps)]
-        return self.decode(z, temperature, seed=seed, tempo=tempos, shared_noise=True)
+        tempo = None if ends.tempo is None else np.linspace(ends.tempo[0], ends.tempo[1], steps).tolist()
+        return self.decode(z, tempo=tempo, shared_noise=True, **how)
 
     def reconstruct(
         self,
         items: Item | Sequence[Item],
-        temperature: float = 0.0,
-        seed: int | None = None,
         bar: int | None = None,
-        all_windows: bool = False,
-    ) -> list[Score]:
-        """Each file or score as the model remembers it: its posterior mean, decoded."""
+        all_windows: bool | None = None,
+        **how: Unpack[Decoding],
+    ) -> list[Any]:
+        """Each file, score or sentence as the model remembers it: its posterior mean, decoded."""
         found = self.encode(items, bar, all_windows)
-        return self.decode(found.mean, temperature, seed=seed, tempo=found.tempo)
+        return self.decode(found.mean, tempo=found.tempo, **how)
 
     def arithmetic(
-        self,
-        plus: Sequence[Item],
-        minus: Sequence[Item] = (),
-        temperature: float = 0.0,
-        seed: int | None = None,
-        bar: int | None = None,
-    ) -> Score:
-        """The music at the sum of the means of `plus` less those of `minus`."""
+        self, plus: Sequence[Item], minus: Sequence[Item] = (), bar: int | None = None, **how: Unpack[Decoding]
+    ) -> Any:
+        """What lies at the sum of the means of `plus` less those of `minus`; of a file its first window or sentence."""
         if not plus:
-            raise OptionError("--plus: give at least one file to start from")
-        return self.add_latents(self.encode([*plus, *minus], bar), len(plus), temperature, seed)
+            raise OptionError("--plus: give at least one file or sentence to start from")
+        return self.add_latents(self.encode([*plus, *minus], bar, all_windows=False), len(plus), **how)
 
-    def add_latents(self, found: Latents, plus: int, temperature: float = 0.0, seed: int | None = None) -> Score:
+    def add_latents(self, found: Latents, plus: int, **how: Unpack[Decoding]) -> Any:
         """As `arithmetic`, with latents that are encoded already: the first `plus` count, the others are taken away."""
         z = latents.arithmetic(list(found.mean[:plus]), list(found.mean[plus:]))
-        return self.decode(z, temperature, seed=seed, tempo=found.tempo[0])[0]
+        return self.decode(z, tempo=found.tempo and found.tempo[0], **how)[0]
 
     def evaluate(self, dataset: Path | str, split: str = "test", samples: int = 16, seed: int = 0) -> dict[str, float]:
-        """Figures on a split of a prepared dataset ("train", "valid", "test"); see `seqvae.evaluation.evaluate`.
+        """Figures on a split of a prepared dataset: "train", "valid", "test", or "all" of them.
 
-        Raises:
-            ModelError: the dataset has another tokenizer than the model, or the split is empty.
+        What they are says `seqvae.evaluation.evaluate`. Raises ModelError when the dataset has another tokenizer than
+        the model, or the split is empty.
         """
         data = SequenceData(Path(dataset))
         if data.tokenizer.to_json() != self.tokenizer.to_json():
-            theirs, ours = data.tokenizer.to_json(), self.tokenizer.to_json()
-            raise ModelError(f"{dataset} was prepared for {theirs}, model '{self.name}' is for {ours}")
-        if not len(data.dataset.split(split)):
+            theirs, ours = _described(data.tokenizer), _described(self.tokenizer)
+            raise ModelError(f"{dataset} was prepared for {theirs}; model '{self.name}' is for {ours}")
+        splits = SPLITS if split == "all" else (split,)
+        if not any(len(data.dataset.split(name)) for name in splits):
             raise ModelError(f"{dataset}: the {split} split is empty; choose another --split")
-        return evaluate(self.model, data.batches(split, BATCH), torch.from_numpy(self.tokenizer.note_on), samples, seed)
+        batches = chain.from_iterable(data.batches(name, BATCH) for name in splits)
+        note_on = self.tokenizer.note_on
+        return evaluate(self.model, batches, None if note_on is None else torch.from_numpy(note_on), samples, seed)
 
     def save(self, path: Path | str, half: bool = False) -> None:
         """Write a model file; `half` stores the weights in 16 bits."""
         save_model(Path(path), self.model, self.config, self.tokenizer.to_json(), self.metrics, half)
 
-    def _examples(self, item: Item, bar: int | None, all_windows: bool) -> list[Example]:
+    def _read_music(self, item: Item, bar: int | None, every: bool) -> list[Example]:
         if isinstance(item, Score):
             return [Example(self.tokenizer.encode(item), item.name or "score", 1, item.tempo, "")]
+        if not os.path.exists(item) and Path(item).suffix.lower() not in SUFFIXES:
+            raise InputError(f"{item} does not exist; model '{self.name}' reads music, for sentences take one of text")
         found = examples(Path(item), melody_options(self.config))
         if bar is not None:
             at_bar = [example for example in found if example.place == bar]
@@ -265,55 +287,62 @@ class TrainedModel:
                 bars = ", ".join(str(example.place) for example in found[:12]) + (" ..." if len(found) > 12 else "")
                 raise OptionError(f"--bar {bar}: {item} has windows at bar {bars}")
             found = at_bar
-        return found if all_windows else found[:1]
+        return found if every else found[:1]
+
+    def _read_text(self, item: Item, every: bool | None, encoding: str | None) -> list[Example]:
+        if isinstance(item, Score):
+            raise ModelError(f"model '{self.name}' reads text, a score was given")
+        tokenizer = cast(TextTokenizer, self.tokenizer)
+        if not is_path(item):
+            return [sentence(str(item), tokenizer)]
+        data = self.config.data if encoding is None else replace(self.config.data, encoding=encoding)
+        options = TextOptions(data.tokenizer, **{name: getattr(data, name) for name in TEXT_OPTIONS})
+        found = sentence_examples(Path(item), tokenizer, options)
+        return found[:1] if every is False else found
+
+    def _written(self, ids: np.ndarray, tempo: float | Sequence[float] | None) -> list[Any]:
+        """Rows of ids as scores or sentences."""
+        if self.kind == TEXT:
+            if tempo is not None:
+                raise OptionError(f"tempo {tempo}: model '{self.name}' makes text, which has none")
+            return [self.tokenizer.decode(row) for row in ids]
+        tempo = 120.0 if tempo is None else tempo
+        tempos = [tempo] * len(ids) if isinstance(tempo, int | float) else tempo
+        return [self.tokenizer.decode(row, tempo=beat) for row, beat in zip(ids, tempos, strict=True)]
 
 
-class Previews:
-    """What a run sounds like while it goes on: hand one to `training.train` as `on_epoch`.
-
-    Writes previews/step-N-samples.mid, step-N-reconstructions.mid (each original followed by what the model makes of
-    it) and a picture of both, at most once in `every` seconds.
-    """
-
-    def __init__(self, dataset: Path, every: float = 60.0, count: int = 4) -> None:
-        self._data = SequenceData(dataset)
-        self._every, self._count = every, count
-        self._next = 0.0  # of time.monotonic()
-
-    def __call__(self, model: SequenceVAE, run: Path, step: int) -> None:
-        """Write the previews of a step, unless the last ones were written a moment ago."""
-        if time.monotonic() < self._next:
-            return
-        self._next = time.monotonic() + self._every
-        tokens = self._data.first("valid", self._count).tokens
-        originals = self._scores(tokens)
-        z = torch.randn(self._count, model.config.latent_size, generator=torch.Generator().manual_seed(0))
-        device = next(model.parameters()).device
-        with torch.no_grad():
-            mean = model.encode(tokens.to(device)).loc
-            copies = self._scores(generate(model.decoder, mean, model.config.length, temperature=0.0))
-            generator = torch.Generator(device).manual_seed(0)
-            samples = self._scores(generate(model.decoder, z.to(device), model.config.length, generator=generator))
-        pairs = [score for pair in zip(originals, copies, strict=True) for score in pair]
-        folder = run / "previews"
-        folder.mkdir(exist_ok=True)
-        join(samples).write_midi(folder / f"step-{step:06}-samples.mid", force=True)
-        join(pairs).write_midi(folder / f"step-{step:06}-reconstructions.mid", force=True)
-        titles = [f"{kind} {n}" for n in range(1, len(originals) + 1) for kind in ("original", "reconstruction")]
-        titles += [f"sample {n}" for n in range(1, self._count + 1)]
-        piano_rolls([*pairs, *samples], titles, folder / f"step-{step:06}.png")
-
-    def _scores(self, ids: torch.Tensor) -> list[Score]:
-        return [self._data.tokenizer.decode(row) for row in ids.cpu().numpy()]
+def is_path(item: Path | str) -> bool:
+    """Whether a model of text takes it as a file: a Path, the name of a file that exists, or what looks like one."""
+    if isinstance(item, Path) or os.path.isfile(item):
+        return True
+    return " " not in item and Path(item).suffix.lower() in (*TEXT_SUFFIXES, *SUFFIXES)
 
 
-def _check_sampling(temperature: float, top_k: int | None, top_p: float | None) -> None:
-    if not 0.0 <= temperature < float("inf"):
-        raise OptionError(f"--temperature {temperature}: must be 0 or more")
-    if top_k is not None and top_k < 1:
-        raise OptionError(f"--top-k {top_k}: must be at least 1")
-    if top_p is not None and not 0.0 < top_p <= 1.0:
-        raise OptionError(f"--top-p {top_p}: must be above 0 and at most 1")
+def write_scores(rows: Mapping[Path, Sequence[Score]], titles: Sequence[str], picture: Path) -> None:
+    """Write each row of scores to its MIDI file, and the piano rolls of all to a picture; what is there is replaced."""
+    for path, scores in rows.items():
+        join(scores).write_midi(path, force=True)
+    piano_rolls([score for scores in rows.values() for score in scores], titles, picture)
+
+
+def _where(example: Example) -> str:
+    """What a remark is about."""
+    of_file = example.tempo is None and is_path(example.source)
+    return f"{example.source}, line {example.place}" if of_file else example.source[:80]
+
+
+def _batches(ids: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Batch]]:
+    """All sequences in batches of like length, and the places of each batch's."""
+    lengths = np.array([len(row) for row in ids])
+    for rows in np.array_split(np.argsort(lengths, kind="stable"), range(BATCH, len(ids), BATCH)):
+        tokens = pad_sequence([torch.from_numpy(ids[row].astype(np.int64)) for row in rows], batch_first=True)
+        equal = (lengths[rows] == lengths[rows[0]]).all()
+        yield rows, Batch(tokens, None if equal else torch.from_numpy(lengths[rows]))
+
+
+def _described(tokenizer: Tokenizer) -> str:
+    spec = tokenizer.to_json() | {"vocabulary_size": tokenizer.vocabulary_size}
+    return ", ".join(f"{name} {value}" for name, value in spec.items() if name not in ("symbols", "text"))
 
 
 def _seed(seed: int | None) -> int:

@@ -62,9 +62,9 @@ def test_latents_come_back_as_they_were(tmp_path: Path) -> None:
     after = Latents.load(tmp_path / "latents.npz")
     for old, new in zip(before, after, strict=True):
         np.testing.assert_array_equal(old, new)
-    assert (after.source, after.bar, after.tempo, after.model) == (
+    assert (after.source, after.place, after.tempo, after.model) == (
         before.source,
-        before.bar,
+        before.place,
         before.tempo,
         before.model,
     )

@@ -49,7 +49,7 @@ def test_encode_unpacks_and_tells_where_from(vae: TrainedModel, files: list[Path
     mean, scale = vae.encode(files)
     assert mean.shape == scale.shape == (3, 8)
     found = vae.encode(files, all_windows=True)
-    assert len(found) == 2 + len(set(found.bar[2:]))
+    assert len(found) == 2 + len(set(found.place[2:]))
     assert found.tempo[:2] == pytest.approx([90.0, 150.0], abs=0.01)
     assert found.source[0] == str(files[0])
 
@@ -110,7 +110,7 @@ def test_every_score_is_two_bars_and_reads_back(vae: TrainedModel, tmp_path: Pat
 
 def test_bar_chooses_the_window(vae: TrainedModel, files: list[Path]) -> None:
     every = vae.encode(files[2], all_windows=True)
-    np.testing.assert_allclose(vae.encode(files[2], bar=every.bar[2]).mean[0], every.mean[2], rtol=1e-5)
+    np.testing.assert_allclose(vae.encode(files[2], bar=every.place[2]).mean[0], every.mean[2], rtol=1e-5)
     with pytest.raises(OptionError, match="--bar 40"):
         vae.encode(files[2], bar=40)
 

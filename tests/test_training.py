@@ -15,12 +15,12 @@ import torch
 from data_prep.dataset import prepare
 from data_prep.score import Note, Score
 from data_prep.windows import MelodyOptions
-from seqvae import training
+from seqvae import optimization, training
 from seqvae.checkpoint import load_model
 from seqvae.config import Config, ModelConfig, TrainConfig
 from seqvae.data import SequenceData, transposed
 from seqvae.errors import OptionError, TrainingError
-from seqvae.trained import Previews
+from seqvae.previews import Previews
 from seqvae.training import train
 
 MODEL = ModelConfig(encoder_size=16, decoder_size=16, latent_size=8, embedding_size=8)
@@ -150,7 +150,7 @@ def test_resume_refuses_another_model_and_nothing_to_resume(dataset: Path, tmp_p
 def test_steps_that_are_not_finite_are_skipped_counted_and_end_in_advice(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = training.charged_rate
+    honest = optimization.charged_rate
     bad_steps = {3, 4}
     calls = iter(range(10**6))
 
@@ -158,7 +158,7 @@ def test_steps_that_are_not_finite_are_skipped_counted_and_end_in_advice(
         charged = honest(rates, *args)  # type: ignore[arg-type]
         return charged * float("nan") if next(calls) in bad_steps else charged
 
-    monkeypatch.setattr(training, "charged_rate", sometimes)
+    monkeypatch.setattr(optimization, "charged_rate", sometimes)
     result = train(CONFIG, dataset, tmp_path / "a")
     assert result.skipped_steps == 2
     assert all(torch.isfinite(tensor).all() for tensor in weights(tmp_path / "a").values())
@@ -170,7 +170,7 @@ def test_steps_that_are_not_finite_are_skipped_counted_and_end_in_advice(
 def test_a_dataset_with_nothing_to_validate_on_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     Score((Note(60, 0, 32),), 32).write_midi(tmp_path / "one.mid")
     lonely = prepare([tmp_path / "one.mid"], tmp_path / "dataset", MelodyOptions(), workers=1).path
-    with pytest.raises(TrainingError, match="add more music"):
+    with pytest.raises(TrainingError, match="too few, add more"):
         train(CONFIG, lonely, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -214,9 +214,9 @@ def test_batches_follow_from_seed_and_step_alone(dataset: Path) -> None:
     later = one.training_batch(per_epoch + 1, 16, 0, 5)
     for step in (0, 1, per_epoch + 1):
         batch = other.training_batch(step, 16, 0, 5)
-    assert torch.equal(batch, later)
-    assert not torch.equal(other.training_batch(per_epoch + 1, 16, 1, 5), later)
-    epoch = torch.cat([other.training_batch(step, 16, 0, None) for step in range(per_epoch)])
+    assert torch.equal(batch.tokens, later.tokens)
+    assert not torch.equal(other.training_batch(per_epoch + 1, 16, 1, 5).tokens, later.tokens)
+    epoch = torch.cat([other.training_batch(step, 16, 0, None).tokens for step in range(per_epoch)])
     assert len(epoch.unique(dim=0)) == len(epoch)
 
 
