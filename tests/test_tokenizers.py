@@ -296,6 +296,12 @@ def test_words_and_signs(text: str, words: str) -> None:
     assert " ".join(WordTokenizer(9).split_up(text)) == words
 
 
+@given(text=st.text("ab'-.,3_<unk> ("))
+def test_plain_text_is_split_as_any_other(text: str) -> None:
+    tokenizer = WordTokenizer(9)
+    assert tokenizer.split_up(f"{text} ☃") == [*tokenizer.split_up(text), "☃"]
+
+
 def test_words_are_written_as_people_write_them() -> None:
     text = "No, he said (twice): it's 3.5 km [or more]; go!"
     tokenizer = WordTokenizer(30)
