@@ -40,7 +40,9 @@ class Optimization:
         self.renew()
         self.adversary = None
         if training.adversarial:
-            self.adversary = Adversary(model.config.latent_size, device)
+            with torch.random.fork_rng(devices=[]):  # its first weights follow from the seed, too
+                torch.manual_seed(training.seed)
+                self.adversary = Adversary(model.config.latent_size, device)
 
     def renew(self) -> None:
         """A new optimizer of the weights, which remembers nothing."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.distributions import Normal
 
-from seqvae.objectives import charged_rate, distortion, importance_weighted_bound, rate_per_dimension
+from seqvae.objectives import charged_rate, distortion, importance_weighted_bound, rate_per_dimension, summed
 
 
 @pytest.fixture
@@ -43,9 +43,43 @@ def test_free_bits_over_the_total_are_bits_of_each_sequence() -> None:
     assert charged_rate(rates, 5.0) == 0.0
 
 
-def test_free_bits_per_dimension_apply_to_the_mean_over_the_batch() -> None:
-    rates = torch.tensor([[math.log(2.0) * 3, 0.0], [math.log(2.0), math.log(2.0)]])  # means of 2 and 1/2 bits
-    torch.testing.assert_close(charged_rate(rates, 1.0, "dimension"), torch.tensor(math.log(2.0)))
+@pytest.mark.parametrize(
+    ("per", "form", "bits"),
+    [
+        ("total", "clamp", (3 - 1.5) / 2),
+        ("total", "mask", (3 + 2 * 0) / 2),
+        ("dimension", "clamp", (1.5 + 0) / 2),
+        ("dimension", "mask", 3 / 2),
+        ("batch", "clamp", 2 - 1.5),
+        ("batch", "mask", 2.0),
+    ],
+)
+def test_free_bits_by_hand(per: str, form: str, bits: float) -> None:
+    rates = math.log(2.0) * torch.tensor([[3.0, 0.0], [1.0, 0.25]])  # means of 2 and 1/8 bits
+    torch.testing.assert_close(charged_rate(rates, 1.5, per, form), torch.tensor(math.log(2.0) * bits))
+
+
+@pytest.mark.parametrize("per", ["total", "dimension", "batch"])
+def test_clamp_and_mask_have_the_same_gradient(per: str) -> None:
+    gradients = []
+    for form in ("clamp", "mask"):
+        rates = torch.rand(6, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        charged_rate(rates, 0.5, per, form).backward()
+        gradients.append(rates.grad)
+    assert gradients[0] is not None
+    torch.testing.assert_close(*gradients)
+
+
+def test_no_free_bits_charge_everything() -> None:
+    rates = torch.rand(6, 4, generator=torch.Generator().manual_seed(0))
+    for per in ("total", "dimension", "batch"):
+        torch.testing.assert_close(charged_rate(rates, None, per), rates.sum(-1).mean())
+
+
+def test_what_lies_beyond_a_length_is_not_summed() -> None:
+    nll = torch.tensor([[1.0, 2.0, 4.0], [8.0, 16.0, 32.0]])
+    assert summed(nll, None).tolist() == [7.0, 56.0]
+    assert summed(nll, torch.tensor([1, 2])).tolist() == [1.0, 24.0]
 
 
 def test_no_gradient_under_the_free_bits() -> None:

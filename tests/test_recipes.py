@@ -1,0 +1,256 @@
+"""Every setting of a training does something, for melodies and for sentences alike; phases follow each other."""
+
+import csv
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from data_prep.dataset import prepare
+from data_prep.score import Note, Score
+from data_prep.text import TextOptions
+from data_prep.windows import MelodyOptions
+from seqvae import training
+from seqvae.checkpoint import load_model
+from seqvae.config import Config, ModelConfig, Phase, TrainConfig
+from seqvae.data import SequenceData
+from seqvae.optimization import Optimization
+from seqvae.training import train
+
+MODEL = ModelConfig(encoder_size=12, decoder_size=12, latent_size=6, embedding_size=8, decoder_layers=1)
+TRAINING = TrainConfig(
+    steps=3,
+    batch_size=16,
+    annealing="none",
+    learning_rate=1e-2,
+    final_learning_rate=0.0,
+    device="cpu",
+    precision="fp32",
+)
+WORDS = ("the", "a", "cat", "dog", "bird", "sees", "likes", "hears", "big", "small", "old", "new", ".", "and")
+
+
+def melodies(folder: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for tune in range(10):
+        pitches = rng.integers(55, 80, 32).tolist()
+        notes = tuple(Note(pitch, 2 * place, 2 * place + 2) for place, pitch in enumerate(pitches))
+        Score(notes, 64).write_midi(folder / f"{tune}.mid")
+    return prepare([folder], folder / "dataset", MelodyOptions(), workers=1).path
+
+
+def sentences(folder: Path) -> Path:
+    rng = np.random.default_rng(0)
+    lines = [" ".join(rng.choice(WORDS, rng.integers(1, 9))) for _ in range(240)]
+    (folder / "notes.txt").write_text("\n".join(lines))
+    return prepare([folder / "notes.txt"], folder / "dataset", TextOptions(max_length=7)).path
+
+
+@pytest.fixture(scope="module", params=[melodies, sentences])
+def dataset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return request.param(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return sentences(tmp_path_factory.mktemp("text"))
+
+
+def config(*phases: Phase, model: dict[str, Any] | None = None, **changes: Any) -> Config:
+    return Config(
+        "test",
+        model=dataclasses.replace(MODEL, **(model or {})),
+        training=dataclasses.replace(TRAINING, **changes),
+        phases=phases,
+    )
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return training.load_state(run / "last.pt")["model"]
+
+
+def differ(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() != other.keys() or any(
+        one[name].shape != other[name].shape or not torch.equal(one[name], other[name]) for name in one
+    )
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with open(run / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+SETTINGS: list[dict[str, Any]] = [
+    {"optimizer": "sgd"},
+    {"clip": 1e-3},
+    {"beta": 0.9},
+    {"annealing": "linear"},
+    {"annealing_epochs": 5.0, "annealing": "sigmoid"},
+    {"free_bits": 5.0, "free_bits_per": "dimension"},
+    {"free_bits": 5.0, "free_bits_per": "batch"},
+    {"free_bits": 100.0},
+    {"mmd": 5.0},
+    {"adversarial": 5.0},
+    {"word_dropout": 0.5},
+    {"encoder_drop": 0.3},
+    {"encoder_mask": 0.3},
+    {"encoder_swap": 0.3},
+    {"scheduled_sampling": "constant"},
+    {"scheduled_sampling": "constant", "scheduled_sampling_parallel": True},
+    {"seed": 1},
+]
+MODEL_SETTINGS: list[dict[str, Any]] = [
+    {"posterior": "batch-norm"},
+    {"posterior": "batch-norm", "gamma": 1.0},
+    {"posterior": "delta"},
+    {"posterior": "delta", "minimum_rate": 12.0},
+    {"summary": "mean"},
+    {"summary": "max"},
+    {"latent_to": "start"},
+    {"initial_state": "shared"},
+    {"bidirectional": False},
+    {"dropout": 0.3},
+    {"bias": False},
+    {"embedding_size": None},
+]
+
+
+def named(settings: dict[str, Any]) -> str:
+    return "-".join(f"{key}={value}" for key, value in settings.items())
+
+
+def after_two_steps(dataset: Path, config: Config) -> dict[str, torch.Tensor]:
+    """The weights after two steps of the optimizer."""
+    data = SequenceData(dataset)
+    fitted = training._fitted(config, data, dataset)
+    model = training._new_model(fitted)
+    steps = data.steps_per_epoch(16)
+    optimization = Optimization(model, fitted.training, torch.device("cpu"), "fp32", steps)
+    for step in range(2):
+        assert optimization.step(data.training_batch(step, 16, 0), step, step, 0.0, 0) is not None
+    return model.state_dict()
+
+
+@pytest.fixture(scope="module")
+def plain(dataset: Path) -> dict[str, torch.Tensor]:
+    return after_two_steps(dataset, config())
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=named)
+def test_every_setting_of_the_training_does_something(
+    dataset: Path, plain: dict[str, torch.Tensor], settings: dict[str, Any]
+) -> None:
+    assert differ(after_two_steps(dataset, config(**settings)), plain)
+
+
+@pytest.mark.parametrize("settings", MODEL_SETTINGS, ids=named)
+def test_every_setting_of_the_model_trains(
+    dataset: Path, plain: dict[str, torch.Tensor], settings: dict[str, Any]
+) -> None:
+    assert differ(after_two_steps(dataset, config(model=settings)), plain)
+
+
+def test_nothing_else_changes_the_weights(dataset: Path, plain: dict[str, torch.Tensor]) -> None:
+    assert not differ(after_two_steps(dataset, config()), plain)
+
+
+@pytest.mark.parametrize(
+    ("settings", "model"),
+    [
+        ({"adversarial": 5.0, "encoder_drop": 0.2, "word_dropout": 0.2}, {}),
+        ({"optimizer": "sgd", "mmd": 1.0}, {"posterior": "batch-norm", "dropout": 0.3}),
+    ],
+)
+def test_a_resumed_run_ends_with_the_weights_of_one_that_was_not(
+    text: Path, tmp_path: Path, settings: dict[str, Any], model: dict[str, Any]
+) -> None:
+    train(config(**settings, model=model), text, tmp_path / "whole")
+    train(config(**settings | {"steps": 2}, model=model), text, tmp_path / "two")
+    train(config(**settings, model=model), text, tmp_path / "two", resume=True)
+    assert not differ(weights(tmp_path / "two"), weights(tmp_path / "whole"))
+    loaded = load_model(tmp_path / "two" / "model.safetensors").model
+    assert set(loaded.state_dict()) == set(weights(tmp_path / "two"))
+
+
+def test_phases_follow_each_other_with_settings_of_their_own(text: Path, tmp_path: Path) -> None:
+    phases = (
+        Phase("autoencoder", changes={"beta": 0.0, "steps": 4, "select": "distortion"}),
+        Phase("variational", "decoder", {"beta": 1.0, "steps": 3}),
+    )
+    result = train(config(*phases), text, tmp_path / "run")
+    assert result.steps == 7
+    betas = {float(row["train_beta"]) for row in rows(tmp_path / "run")}
+    assert betas == {0.0, 1.0}
+    assert load_model(tmp_path / "run" / "model.safetensors").config.phases == phases
+
+
+def test_a_phase_begins_with_the_best_model_and_a_new_part(text: Path, tmp_path: Path) -> None:
+    first = Phase("first", changes={"steps": 4})
+    train(config(first), text, tmp_path / "one")
+    still = {"learning_rate": 1e-30, "steps": 1}
+    train(config(first, Phase("second", "decoder", still)), text, tmp_path / "two")
+    best, after = load_model(tmp_path / "one" / "model.safetensors").model.state_dict(), weights(tmp_path / "two")
+    for name in after:
+        assert torch.allclose(after[name], best[name]) == name.startswith("encoder"), name
+
+
+def test_phases_that_are_interrupted_go_on_where_they_were(text: Path, tmp_path: Path) -> None:
+    def recipe(second: int) -> Config:
+        return config(
+            Phase("first", changes={"steps": 3}),
+            Phase("second", "decoder", {"steps": second, "annealing": "linear", "annealing_steps": 5}),
+        )
+
+    train(recipe(5), text, tmp_path / "whole")
+    interrupted = recipe(5)
+
+    def stop(model: object, run: Path, step: int) -> None:
+        if step >= 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):  # as a kill would: nothing is saved any more
+        train(interrupted, text, tmp_path / "parts", on_epoch=stop)
+    train(interrupted, text, tmp_path / "parts", resume=True)
+    assert not differ(weights(tmp_path / "parts"), weights(tmp_path / "whole"))
+
+
+def test_a_plateau_halves_the_rate_reloads_the_best_and_ends_at_last(text: Path, tmp_path: Path) -> None:
+    settings = {"learning_rate_decay": "plateau", "plateau_patience": 1, "plateau_halvings": 2, "optimizer": "sgd"}
+    wild = config(**settings, learning_rate=50.0, clip=100.0, steps=None, epochs=40)
+    result = train(wild, text, tmp_path / "run")
+    assert result.stopped == "finished"
+    assert result.epochs < 40
+    state = training.load_state(tmp_path / "run" / "last.pt")
+    assert state["done"]["halvings"] == 2
+    assert state["optimization"]["optimizer"]["param_groups"][0]["lr"] == 12.5
+    late = train(
+        dataclasses.replace(wild, training=dataclasses.replace(wild.training, plateau_after=8)), text, tmp_path / "late"
+    )
+    assert late.epochs > 8
+
+
+def test_aggressive_training_ends_when_information_stops_rising(text: Path, tmp_path: Path) -> None:
+    train(config(aggressive=True, steps=None, epochs=1), text, tmp_path / "one")
+    assert training.load_state(tmp_path / "one" / "last.pt")["done"]["aggressive"]
+    train(config(aggressive=True, steps=None, epochs=9, beta=9.0, batch_size=64), text, tmp_path / "many")
+    assert not training.load_state(tmp_path / "many" / "last.pt")["done"]["aggressive"]
+
+
+def test_the_encoder_alone_is_trained_to_its_end(text: Path) -> None:
+    data = SequenceData(text)
+    fitted = training._fitted(config(aggressive=True), data, text)
+    model = training._new_model(fitted)
+    run = Optimization(model, fitted.training, torch.device("cpu"), "fp32", data.steps_per_epoch(16))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    steps = run.train_encoder(lambda inner: data.training_batch(inner, 16, 0), 0, 0)
+    assert steps in {30, 45, 60, 75, 90, 99}
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]) == name.startswith("decoder"), name
+    run.train_decoder(data.training_batch(0, 16, 0), 0, 0, 0.0, 0)
+    assert differ(
+        model.decoder.state_dict(),
+        {n.removeprefix("decoder."): t for n, t in before.items() if n.startswith("decoder")},
+    )
