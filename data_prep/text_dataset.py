@@ -46,7 +46,7 @@ def build(job: Job, options: TextOptions) -> Made:
     """Write the arrays and the index.
 
     Raises:
-        InputError: no file gives a sentence, or none of train can be in a vocabulary.
+        InputError: no file gives a sentence, or those of train are all too long, or no word of them can be known.
     """
     found, group = gather(job, job.folder / "sentences", options.encoding)
     own_files = bool(job.valid.given or job.test.given)
@@ -58,6 +58,8 @@ def build(job: Job, options: TextOptions) -> Made:
     else:
         tokenizer, counts["different"] = _with_vocabulary(_bare(options), found, split, options, job)
     counts |= _encode(job, tokenizer, found, split, options.long == "drop")
+    if not counts["train"]:
+        raise _all_too_long(tokenizer)
     _write_index(job.folder / "index.csv", found, split)
     remove(found.path)
     return Made(tokenizer.to_json(), counts, found.skipped, "files" if own_files else "sentence")
@@ -90,7 +92,7 @@ def _with_vocabulary(
             if options.long == "cut" or not _too_long(found, row, len(symbols), bare.length):
                 counts.update(symbols[: bare.length - 1])
     if not counts:
-        raise InputError(f"all sentences are longer than {options.max_length} {bare.unit}s; raise --max-length")
+        raise _all_too_long(bare)
     chosen = bare.chosen(counts, options.vocabulary_size, options.min_count)
     if not chosen:
         most = counts.most_common(1)[0]
@@ -99,6 +101,13 @@ def _with_vocabulary(
             f"{count(most[1], 'time')} in train, and --min-count is {options.min_count}"
         )
     return dataclasses.replace(bare, symbols=chosen), len(counts.keys() - bare.reserved)
+
+
+def _all_too_long(tokenizer: TextTokenizer) -> InputError:
+    most = f"{tokenizer.length - 1} {tokenizer.unit}s"
+    return InputError(
+        f"all sentences for train are longer than {most}; raise --max-length, or cut them with --long cut"
+    )
 
 
 def _too_long(found: Gathered, row: int, symbols: int, length: int) -> bool:

@@ -89,8 +89,9 @@ def gather(job: Job, path: Path, encoding: str) -> tuple[Gathered, np.ndarray]:
     with path.open("wb") as file:
         for group in groups:
             begin.append(len(found))
+            skipped = len(found.skipped)
             for source in job.shown(group.found, "reading", len(group.found), "files"):
                 found.add(file, source, encoding)
             if group.given and len(found) == begin[-1]:
-                raise group.unusable(found.skipped)
+                raise group.unusable(found.skipped[skipped:])
     return found, np.searchsorted(begin, np.arange(len(found)), side="right") - 1
