@@ -19,8 +19,8 @@ from benchmarks.machine import describe, median_seconds
 from data_prep.dataset import prepare
 from data_prep.files import find_sources
 from data_prep.windows import MelodyOptions
-from seqvae.presets import preset
 from seqvae.devices import autocast, choose_device, choose_precision
+from seqvae.presets import preset
 from seqvae.vae import SequenceVAE
 
 COMMAND = [sys.executable, "-m", "cli.main"]

@@ -8,7 +8,7 @@ from seqvae.config import Config, DataConfig, ModelConfig, Phase, TrainConfig
 from seqvae.errors import OptionError
 
 _WHOLE_FROM_1 = (
-    *("encoder_size", "encoder_layers", "decoder_size", "decoder_layers", "latent_size", "length"),
+    *("encoder_size", "encoder_layers", "decoder_size", "decoder_layers", "length"),
     *("batch_size", "annealing_steps", "scheduled_sampling_steps", "plateau_patience"),
     *("bars", "min_count", "max_length"),
 )
@@ -16,7 +16,7 @@ _ABOVE_0 = (
     *("epochs", "steps", "minutes", "patience", "embedding_size", "annealing_epochs"),
     *("learning_rate", "clip", "gamma", "minimum_rate"),
 )
-_FROM_0 = ("beta", "free_bits", "mmd", "adversarial", "plateau_after", "plateau_halvings", "seed")
+_FROM_0 = ("latent_size", "beta", "free_bits", "mmd", "adversarial", "plateau_after", "plateau_halvings", "seed")
 _SHARES = ("scheduled_sampling_rate", "word_dropout", "encoder_drop", "encoder_mask", "encoder_swap")
 _CHOICES: Mapping[str, Sequence[str]] = {
     "tokenizer": tuple(settings.TOKENIZERS),

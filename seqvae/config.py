@@ -89,7 +89,7 @@ class ModelConfig:
     encoder_layers: int = 1
     bidirectional: bool = True
     summary: str = "last"  # of what the encoder found: its last states, or pooled over the steps
-    latent_size: int = 256  # Z
+    latent_size: int = 256  # Z; 0: no encoder and no latents, a plain language model
     posterior: str = "gaussian"
     gamma: float = 0.6  # spread of the means with posterior = "batch-norm"
     minimum_rate: float = 3.0  # nats a sequence, with posterior = "delta"

@@ -46,11 +46,13 @@ class LSTMDecoder(nn.Module):
         self.latent_inputs = config.latent_size if config.latent_to == "steps" else 0
         self.input = TokenInput(config)
         states = self.layers * (2 if config.initial_state == "separate" else 1)
-        self.initial = nn.Linear(config.latent_size, states * self.size, bias=config.bias)
+        self.initial = None
+        if config.latent_size:
+            self.initial = nn.Linear(config.latent_size, states * self.size, bias=config.bias)
+            nn.init.xavier_uniform_(self.initial.weight)
         self.lstm = nn.LSTM(self.input.size + self.latent_inputs, self.size, self.layers, batch_first=True)
         self.output = nn.Linear(self.size, config.vocabulary_size, bias=config.bias)
         initialise(self.lstm, self.input.size)
-        nn.init.xavier_uniform_(self.initial.weight)
 
     def forward(self, z: Tensor, tokens: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Teacher-forced logits (B, T, V) of tokens (B, T), each predicted from z (B, Z) and the tokens before it."""
@@ -129,7 +131,9 @@ class LSTMDecoder(nn.Module):
         return from_below, from_before, bias + more_bias
 
     def _initial(self, z: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Hidden states and cells of all layers."""
+        """Hidden states and cells of all layers; zeros where there are no latents."""
+        if self.initial is None:
+            return [z.new_zeros(len(z), self.size)] * self.layers, [z.new_zeros(len(z), self.size)] * self.layers
         if self.config.initial_state == "shared":
             cells = list(self.initial(z).chunk(self.layers, dim=-1))
             return [cell.tanh() for cell in cells], cells

@@ -62,3 +62,12 @@ class LSTMEncoder(nn.Module):
         if self.summary == "mean":
             return pad_packed_sequence(outputs, batch_first=True)[0].sum(1) / lengths.unsqueeze(1)
         return pad_packed_sequence(outputs, batch_first=True, padding_value=-torch.inf)[0].amax(1)
+
+
+class NoEncoder(nn.Module):
+    """Of a model without latents, which is a plain language model."""
+
+    def forward(self, tokens: Tensor, lengths: Tensor | None = None) -> Normal:
+        """tokens (B, T) -> a distribution over (B, 0)."""
+        nothing = torch.zeros(len(tokens), 0, device=tokens.device)
+        return Normal(nothing, nothing, validate_args=False)

@@ -146,7 +146,7 @@ class _Sums:
 
     def shown(self, steps_a_second: float | None) -> str:
         """For the progress line."""
-        speed = self.tokens / self.steps * (steps_a_second or 0.0)
+        speed = self.tokens / max(1, self.steps) * (steps_a_second or 0.0)
         figures = [
             f"{name}={value:.3f}" if name == "beta" else f"{name}={value:.2f}" for name, value in self.latest.items()
         ]
@@ -183,13 +183,13 @@ def _open(config: Config, dataset: Path, out: Path, *, resume: bool, force: bool
     data = SequenceData(dataset)
     if not len(data.dataset.split("valid")):
         raise TrainingError(f"{dataset} has nothing to validate on: {len(data.train)} sequences are too few, add more")
-    config = _fitted(config, data, dataset)
+    config = fitted(config, data, dataset)
     device = choose_device(config.training.device)
     for _, training in config.stages():
         choose_precision(training.precision, device)
         if training.select.startswith("note_on") and data.tokenizer.note_on is None:
             raise OptionError(f"--select {training.select}: text has no notes; choose elbo or distortion")
-    model = _new_model(config).to(device)
+    model = new_model(config).to(device)
     _open_folder(out, config, resume=resume, force=force)
     state = load_state(out / STATE_FILE) if resume else {}
     done = Progress(**state["done"]) if state else Progress()
@@ -200,7 +200,7 @@ def _open(config: Config, dataset: Path, out: Path, *, resume: bool, force: bool
     return run
 
 
-def _fitted(config: Config, data: SequenceData, dataset: Path) -> Config:
+def fitted(config: Config, data: SequenceData, dataset: Path) -> Config:
     """The configuration with what follows from the dataset's tokenizer."""
     tokenizer = data.tokenizer
     model = dataclasses.replace(
@@ -216,7 +216,7 @@ def _fitted(config: Config, data: SequenceData, dataset: Path) -> Config:
     return dataclasses.replace(config, model=model, data=described)
 
 
-def _new_model(config: Config, number: int = 0) -> SequenceVAE:
+def new_model(config: Config, number: int = 0) -> SequenceVAE:
     """First weights; another `number` gives others."""
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not ours to reset
         torch.manual_seed(config.training.seed + number)
@@ -255,7 +255,7 @@ def _begin_next_phase(run: _Run) -> None:
     if run.phase.reset != "none":
         part, new = (
             getattr(run.model, run.phase.reset),
-            getattr(_new_model(run.config, run.done.phase), run.phase.reset),
+            getattr(new_model(run.config, run.done.phase), run.phase.reset),
         )
         part.load_state_dict(new.state_dict())
     _save(run)

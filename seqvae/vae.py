@@ -9,7 +9,7 @@ from torch.distributions import Normal
 from seqvae.config import ModelConfig
 from seqvae.corruption import corrupted, hidden
 from seqvae.decoders import LSTMDecoder
-from seqvae.encoders import LSTMEncoder
+from seqvae.encoders import LSTMEncoder, NoEncoder
 from seqvae.objectives import distortion, rate_per_dimension, summed
 from seqvae.sampling import parallel_scheduled_forward, scheduled_forward
 
@@ -50,7 +50,7 @@ class SequenceVAE(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = LSTMEncoder(config)
+        self.encoder = LSTMEncoder(config) if config.latent_size else NoEncoder()
         self.decoder = LSTMDecoder(config)
 
     def encode(self, tokens: Tensor, lengths: Tensor | None = None) -> Normal:

@@ -41,7 +41,7 @@ def test_a_preset_file_of_ones_own(tmp_path: Path) -> None:
         ("[modle]\n", "unknown key 'modle'"),
         ('[model]\nlatent_size = "big"', "must be int"),
         ("[model]\nlatent_size = true", "must be int"),
-        ("[training]\nsteps = 5\n[model]\nlatent_size = 0", "--latent-size 0: must be at least 1"),
+        ("[training]\nsteps = 5\n[model]\nencoder_size = 0", "--encoder-size 0: must be at least 1"),
         ("", "no end is set"),
     ],
 )

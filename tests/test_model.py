@@ -1,5 +1,7 @@
 """What every sequence VAE keeps to: shapes, causality, and two roads to the same logits."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -148,5 +150,15 @@ def test_dropout_keeps_the_mean() -> None:
 
 def test_a_penn_treebank_model_has_the_parameters_of_the_literature() -> None:
     with torch.device("meta"):
-        model = SequenceVAE(preset("ptb-vae").model)
+        model = SequenceVAE(replace(preset("ptb-vae").model, vocabulary_size=10_002, bos=0))
     assert sum(p.numel() for p in model.parameters()) == 8_791_552
+
+
+def test_without_latents_it_is_a_language_model(tokens: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    model = SequenceVAE(ModelConfig(**SMALL | {"latent_size": 0}, **TEXT, embedding_size=4))
+    terms = model(tokens)
+    assert terms.rates.shape == terms.z.shape == (4, 0)
+    (-terms.elbo.mean()).backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
+    assert not any(name.startswith("encoder") for name, _ in model.named_parameters())

@@ -1,0 +1,221 @@
+"""Text VAEs on Penn Treebank (Mikolov's version) by the field's protocol, beside the figures of the literature.
+
+    python -m benchmarks.ptb FOLDER [--out runs/ptb] [--rows linear best ...] [--seeds 0 1 2] [--samples 500]
+
+FOLDER holds ptb.train.txt, ptb.valid.txt and ptb.test.txt. Each row is a preset with the changes below; each seed of a
+row is a run of its own in --out, which goes on where it stopped when the command is given again. A run that has ended
+is measured on the test split once, and its figures kept beside it. The table holds all runs that are there; what is
+missing is marked. Before a row begins, it tells how long it may take.
+
+NLL: importance samples from q(z|x), nats a sentence; PPL: exp(NLL / words) over all words, </s> included. MI: mutual
+information under q over the whole split, by Monte Carlo (seqvae/information.py), which cannot exceed ln N. AU: dimensions
+whose mean varies by more than 0.01.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.machine import describe
+from data_prep.dataset import cached
+from data_prep.text import TextOptions
+from seqvae.checkpoint import load_model
+from seqvae.config import Config
+from seqvae.data import SequenceData
+from seqvae.devices import autocast, choose_device, choose_precision
+from seqvae.evaluation import evaluate
+from seqvae.optimization import Optimization
+from seqvae.presets import preset
+from seqvae.run_folder import STATE_FILE
+from seqvae.training import fitted, new_model, train
+
+FIGURES = "test.json"
+TRIED_STEPS = 20  # to tell how long a row takes
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A line of the table: a preset, what is different, and what the literature says."""
+
+    title: str
+    preset: str = "ptb-vae"
+    training: dict[str, Any] = dataclasses.field(default_factory=dict)
+    model: dict[str, Any] = dataclasses.field(default_factory=dict)
+    literature: tuple[float | None, ...] = (None,) * 4  # NLL, PPL, MI, AU
+
+    def config(self, seed: int) -> Config:
+        """The settings of a run of it."""
+        base = preset(self.preset)
+        return dataclasses.replace(
+            base,
+            model=dataclasses.replace(base.model, **self.model),
+            training=dataclasses.replace(base.training, seed=seed, **self.training),
+        )
+
+
+ROWS = {
+    "language-model": Row(
+        "LSTM language model",
+        training={"plateau_after": 0},
+        model={"latent_size": 0},
+        literature=(101.03, 100.47, None, None),
+    ),
+    "linear": Row("VAE, linear annealing", literature=(101.24, 101.40, 0.00, 0)),
+    "cyclical": Row(
+        "cyclical", training={"annealing": "cyclical", "annealing_epochs": 40.0}, literature=(102.78, 108.81, 1.27, 5)
+    ),
+    "aggressive": Row("aggressive", training={"aggressive": True}, literature=(100.89, 99.83, 0.83, 4)),
+    "ae-free-bits": Row("AE, then free bits", preset="ptb-ae-free-bits", literature=(100.23, 96.86, 5.31, 32)),
+    "best": Row("here: AE, then free bits, cosine", preset="ptb-best"),
+} | {
+    f"beta-{beta}": Row(f"frontier, beta {beta}", preset="ptb-vae", training={"beta": beta, "annealing_epochs": 10.0})
+    for beta in (0.2, 0.4, 0.6, 0.8, 1.0)
+}
+TABLE = [name for name in ROWS if not name.startswith("beta")]
+
+
+def prepared(folder: Path, out: Path) -> Path:
+    """The dataset of the three files."""
+    files = {split: folder / f"ptb.{split}.txt" for split in ("train", "valid", "test")}
+    made = cached(
+        [files["train"]],
+        TextOptions(split="spaces"),
+        out / "ptb.seqvae",
+        valid=[files["valid"]],
+        test=[files["test"]],
+        progress=True,
+    )
+    return made.path
+
+
+def words_per_second(config: Config, dataset: Path, steps: int = TRIED_STEPS) -> float:
+    """Target words that training takes a second, the median of some steps."""
+    data = SequenceData(dataset)
+    config = fitted(config, data, dataset)
+    device = choose_device(config.training.device)
+    training = config.stages()[-1][1]
+    model = new_model(config).to(device)
+    optimization = Optimization(
+        model, training, device, choose_precision(training.precision, device), data.steps_per_epoch(training.batch_size)
+    )
+    rates = []
+    for step in range(steps + 5):
+        batch = data.training_batch(step, training.batch_size, 0)
+        start = time.perf_counter()
+        optimization.step(batch, step, step, 0.0, 0)  # its figures are read, so that a GPU has finished
+        rates.append(batch.count / (time.perf_counter() - start))
+    return sorted(rates[5:])[steps // 2]
+
+
+def measured(run: Path, dataset: Path, samples: int, precision: str) -> dict[str, float]:
+    """Test figures of a run that has ended."""
+    device = choose_device("auto")
+    model = load_model(run / "model.safetensors").model.to(device)
+    batches = SequenceData(dataset).batches("test", 32)
+    with autocast(device, choose_precision(precision, device)):
+        return evaluate(model, batches, samples=samples, free_running=False)
+
+
+def run_row(name: str, seed: int, dataset: Path, out: Path, samples: int, precision: str) -> None:
+    """Train a row to its end, or go on with it, and measure it; nothing to do if that is done."""
+    run, config = out / f"{name}-{seed}", ROWS[name].config(seed)
+    if (run / FIGURES).exists():
+        return
+    epochs = sum(training.epochs or 0 for _, training in config.stages())
+    words = int(SequenceData(dataset).train.lengths.sum())
+    rate = words_per_second(config, dataset)
+    print(f"{name}, seed {seed}: {rate:,.0f} words/s, at most {epochs} epochs: {epochs * words / rate / 3600:.1f} h")
+    result = train(config, dataset, run, resume=(run / STATE_FILE).exists())
+    if result.stopped == "interrupted":
+        sys.exit(f"interrupted; the same command goes on with {run}")
+    figures = measured(run, dataset, samples, precision)
+    about = {"epochs": result.epochs, "steps": result.steps, "samples": samples, "words_per_second": rate}
+    (run / FIGURES).write_text(json.dumps(figures | about, indent=1))
+
+
+def table(out: Path) -> str:
+    """All rows, with what was measured and what was not."""
+    header = f"{'test split':36}{'NLL':>9}{'PPL':>9}{'MI':>8}{'AU':>5}   {'rate':>6}{'-ELBO':>9}{'epochs':>8}"
+    lines = [header, "-" * len(header)]
+    for name in TABLE:
+        row = ROWS[name]
+        if row.literature[0] is not None:
+            nll, ppl, information, units = row.literature
+            tail = f"{information:8.2f}{units:5.0f}" if information is not None else ""
+            lines.append(f"{row.title + ', literature':36}{nll:9.2f}{ppl:9.2f}{tail}")
+        found = sorted(out.glob(f"{name}-[0-9]*/{FIGURES}"))
+        for path in found:
+            lines.append(_line(f"{row.title}, {path.parent.name}", json.loads(path.read_text())))
+        if not found:
+            lines.append(f"{row.title + ', seqvae':36}not measured")
+    frontier = [path for name in ROWS if name not in TABLE for path in sorted(out.glob(f"{name}-[0-9]*/{FIGURES}"))]
+    lines += [_line(path.parent.name, json.loads(path.read_text())) for path in frontier]
+    return "\n".join(lines)
+
+
+def _line(title: str, figures: dict[str, float]) -> str:
+    return (
+        f"{title:36}{figures['iw_nll']:9.2f}{figures['perplexity']:9.2f}{figures['mutual_information']:8.2f}"
+        f"{figures['active_units']:5.0f}   {figures['rate']:6.2f}{-figures['elbo']:9.2f}{figures['epochs']:8.0f}"
+    )
+
+
+def draw_frontier(out: Path, picture: Path) -> None:
+    """Rate against distortion of all runs that were measured (Alemi et al. 2018, arXiv:1711.00464)."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6, 4.5))
+    for path in sorted(out.glob(f"*/{FIGURES}")):
+        figures = json.loads(path.read_text())
+        axes.plot(figures["rate"], figures["distortion"], "o", markersize=5)
+        axes.annotate(
+            path.parent.name,
+            (figures["rate"], figures["distortion"]),
+            fontsize=8,
+            xytext=(4, 4),
+            textcoords="offset points",
+        )
+    axes.set_xlabel("rate, nats a sentence")
+    axes.set_ylabel("distortion, nats a sentence")
+    axes.set_title("Penn Treebank, test")
+    figure.tight_layout()
+    figure.savefig(picture, dpi=120)
+    pyplot.close(figure)
+
+
+def main() -> None:
+    """Train what is asked for, and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.ptb", description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("runs/ptb"))
+    parser.add_argument("--rows", nargs="*", default=TABLE, choices=list(ROWS), help="none: print the table alone")
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0])
+    parser.add_argument("--samples", type=int, default=500)
+    parser.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16"), help="of the test figures")
+    options = parser.parse_args()
+    dataset = prepared(options.folder, options.out)
+    for name in options.rows:
+        for seed in options.seeds:
+            run_row(name, seed, dataset, options.out, options.samples, options.precision)
+    N = len(SequenceData(dataset).dataset.split("test"))
+    print("python -m benchmarks.ptb", " ".join(sys.argv[1:]))
+    print(f"{describe()}, {torch.get_num_threads()} threads, device {choose_device('auto')}")
+    print(
+        f"{options.samples} importance samples; MI cannot exceed ln {N} = {math.log(N):.2f}; AU: variance above 0.01\n"
+    )
+    print(table(options.out))
+    draw_frontier(options.out, options.out / "frontier.png")
+
+
+if __name__ == "__main__":
+    main()
