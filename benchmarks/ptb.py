@@ -8,8 +8,8 @@ is measured on the test split once, and its figures kept beside it. The table ho
 missing is marked. Before a row begins, it tells how long it may take.
 
 NLL: importance samples from q(z|x), nats a sentence; PPL: exp(NLL / words) over all words, </s> included. MI: mutual
-information under q over the whole split, by Monte Carlo (seqvae/information.py), which cannot exceed ln N. AU: dimensions
-whose mean varies by more than 0.01.
+information under q over the whole split, by Monte Carlo (seqvae/information.py), which cannot exceed ln N. AU:
+dimensions whose mean varies by more than 0.01.
 """
 
 import argparse
