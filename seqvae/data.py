@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from data_prep.ragged import Ragged
 
 from data_prep.dataset import Dataset, open_dataset
+from data_prep.ragged import Ragged
 from data_prep.tokenizers.base import Tokenizer
 from seqvae.batch import Batch
 from seqvae.batching import batches_of_like_length
@@ -81,8 +81,9 @@ class SequenceData:
     def _batch(self, split: "np.ndarray | Ragged", rows: np.ndarray) -> Batch:
         if not isinstance(split, Ragged):
             return Batch(torch.from_numpy(np.asarray(split[rows]).astype(np.int64)))
-        lengths = split.lengths[rows]
-        tokens = torch.from_numpy(split.padded(rows, self.tokenizer.pad))
+        lengths = split.offsets[rows + 1] - split.offsets[rows]
+        fill = 0 if self.tokenizer.pad is None else self.tokenizer.pad
+        tokens = torch.from_numpy(split.padded(rows, fill))
         return Batch(tokens, None if (lengths == lengths[0]).all() else torch.from_numpy(lengths))
 
     def _planned(self, seed: int, epoch: int, batch_size: int) -> list[np.ndarray]:

@@ -116,7 +116,7 @@ class LSTMDecoder(nn.Module):
             return state.table[previous]
         B = len(state.context)
         vectors = self._first(state.context, B)[:, 0] if previous is None else self.input(previous)
-        of_token = self.lstm.weight_ih_l0[:, : self.input.size]
+        of_token = self.lstm.all_weights[0][0][:, : self.input.size]
         return F.linear(dropped_out(vectors, self._dropout, generator), of_token)
 
     def _first(self, like: Tensor, B: int) -> Tensor:

@@ -269,7 +269,8 @@ def _step(run: _Run, share: float) -> None:
         return run.data.training_batch(step, training.batch_size, seed, training.transpose)
 
     step, optimization = done.step, run.optimization
-    batch, act = batch_of(step), optimization.step
+    batch = batch_of(step)
+    act: Callable[..., dict[str, float] | None] = optimization.step
     if training.aggressive and done.aggressive:
         chosen = np.random.default_rng([training.seed, step, 2]).integers(run.steps_per_epoch, size=INNER_STEPS)
         optimization.train_encoder(lambda inner: batch_of(int(chosen[inner])), step, done.within)
