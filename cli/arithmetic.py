@@ -1,33 +1,46 @@
-"""seqvae arithmetic: sums and differences of melodies."""
+"""seqvae arithmetic: sums and differences of melodies or sentences."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli import options
-from cli.console import note, say
-from cli.outputs import refuse_existing
+from cli import inputs, options
+from cli.outputs import Lines, MidiFile
+from seqvae.config import TEXT
 from seqvae.errors import OptionError
 
-Plus = Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Add this music; may be given many times.")]
-Minus = Annotated[
-    list[Path] | None, typer.Option(metavar="FILE", help="Take this music away; may be given many times.")
+Plus = Annotated[
+    list[str] | None, typer.Option(metavar="ITEM", help="Add this file or sentence; may be given many times.")
+]
+Minus = Annotated[list[str] | None, typer.Option(metavar="ITEM", help="Take this away; may be given many times.")]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Where music is written, without it arithmetic.mid. Text is printed, and written to FILE.txt if named.",
+    ),
 ]
 
 
 def arithmetic(
+    context: typer.Context,
     plus: Plus = None,
     minus: Minus = None,
     temperature: options.Temperature = 0.0,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    beam: options.Beam = None,
+    length_penalty: options.LengthPenalty = None,
     bar: options.Bar = None,
+    encoding: options.Encoding = None,
     seed: options.Seed = None,
     model: options.Model = None,
     device: options.Device = "auto",
-    out: Annotated[Path, typer.Option(metavar="FILE.mid", help="The file to write.")] = Path("arithmetic.mid"),
+    out: Out = None,
     force: options.Force = False,
 ) -> None:
-    """Add and subtract melodies in the latent space.
+    """Add and subtract melodies or sentences in the latent space.
 
     A - B + C is C with what makes A differ from B.
 
@@ -35,21 +48,18 @@ def arithmetic(
     Examples:
       seqvae arithmetic --plus a.mid --minus b.mid --plus c.mid
       seqvae arithmetic --plus a.mid --plus b.mid --out sum.mid
+      seqvae arithmetic --plus "he went home" --minus "he ran" --plus "she ran" --model runs/notes-text-words
     """
     if not plus:
-        raise OptionError("--plus is missing: give at least one file to start from")
-    if out.suffix.lower() not in (".mid", ".midi"):
-        raise OptionError(f"--out {out}: must end in .mid")
-    refuse_existing([out], force)
-    seed = options.chosen_seed(seed)
-    minus = minus or []
+        raise OptionError("--plus is missing: give at least one file or sentence to start from")
     from seqvae.trained import load
 
+    minus = minus or []
     vae = load(model, device)
-    found = vae.encode([*plus, *minus], bar)
-    for remark in found.remarks:
-        note(remark)
-    vae.add_latents(found, len(plus), temperature, seed).write_midi(out, force=force)
-    say(f"{' + '.join(map(str, plus))}{''.join(f' - {file}' for file in minus)} is in {out}")
+    place = Lines(out, force) if vae.kind == TEXT else MidiFile(out or Path("arithmetic.mid"), force)
+    start = options.chosen_seed(seed)
+    found = inputs.encode(vae, vae.read([*plus, *minus], bar, all_windows=False, encoding=encoding))
+    made = vae.add_latents(found, len(plus), seed=start, **options.decoding(context.params))
+    place.write([made], f"{' + '.join(plus)}{''.join(f' - {item}' for item in minus)}")
     if temperature:
-        say(f"--seed {seed} makes it again")
+        place.tell_seed(start, seed)

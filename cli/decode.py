@@ -1,14 +1,14 @@
-"""seqvae decode: latents to music."""
+"""seqvae decode: latents to music or sentences."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import options
-from cli.console import note, say
-from cli.outputs import MidiFolder
+from cli import options, outputs
+from cli.console import note
 from data_prep.meters import count
+from seqvae.config import MUSIC
 from seqvae.errors import OptionError
 
 if TYPE_CHECKING:
@@ -20,38 +20,45 @@ LatentsFile = Annotated[
 
 
 def decode(
+    context: typer.Context,
     latents: LatentsFile,
     temperature: options.Temperature = 0.0,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    beam: options.Beam = None,
+    length_penalty: options.LengthPenalty = None,
     seed: options.Seed = None,
     model: options.Model = None,
     device: options.Device = "auto",
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the files.")] = Path("decoded"),
+    out: Annotated[Path | None, options.out("decoded")] = None,
     force: options.Force = False,
 ) -> None:
-    """Turn latents into music.
+    """Turn latents into music or sentences.
 
-    One MIDI file is written for the mean in each row, and all piano rolls to decoded.png.
+    Of music one MIDI file is written for the mean in each row, and all piano rolls to decoded.png. Sentences are
+    printed, a line for each row.
 
     \b
     Examples:
       seqvae decode latents.npz
       seqvae decode latents.npz --temperature 0.5 --seed 1 --out varied
+      seqvae decode notes.npz --model runs/notes-text-words --beam 5
     """
     from seqvae.latent_file import Latents
     from seqvae.trained import load
 
     found = Latents.load(latents)
-    files = MidiFolder(out, _names(found), "decoded.png", force)
-    model = _model(found, model, latents)
-    seed = options.chosen_seed(seed)
-    vae = load(model, device)
+    vae = load(_model(found, model, latents), device)
+    names = _names(found) if vae.kind == MUSIC else []
+    place = outputs.results(vae.kind, out, force, "decoded", names, "decoded.png")
     if found.model not in ("", vae.name):
         note(f"{latents} was made by model '{found.model}' and is decoded by '{vae.name}'")
-    scores = vae.decode(found.mean, temperature, seed=seed, tempo=found.tempo)
-    files.write(scores)
-    say(f"{count(len(scores), 'MIDI file')} and decoded.png are in {out}")
+    start = options.chosen_seed(seed)
+    tempo = found.tempo if vae.kind == MUSIC else None
+    made = vae.decode(found.mean, seed=start, tempo=tempo, **options.decoding(context.params))
+    place.write(made, count(len(made), place.noun))
     if temperature:
-        say(f"--seed {seed} makes them again")
+        place.tell_seed(start, seed)
 
 
 def _names(found: "Latents") -> list[str]:
@@ -59,15 +66,13 @@ def _names(found: "Latents") -> list[str]:
     from data_prep.notation import slugify
 
     stems = (slugify(Path(source).stem) for source in found.source)
-    numbers = options.numbered("", len(found))
-    return [
-        f"{number.lstrip('-')}-{stem}-bar{bar}" for number, stem, bar in zip(numbers, stems, found.bar, strict=True)
-    ]
+    rows = zip(options.numbered("", len(found)), stems, found.place, strict=True)
+    return [f"{number.lstrip('-')}-{stem}-bar{place}" for number, stem, place in rows]
 
 
 def _model(found: "Latents", model: str | None, latents: Path) -> str | None:
     """The model to use: the one asked for, else the one that made the latents, which must then be a bundled one."""
-    from seqvae.trained import bundled_names
+    from seqvae.model_files import bundled_names
 
     if model is not None or not found.model or found.model in bundled_names():
         return model or found.model or None

@@ -1,4 +1,4 @@
-"""seqvae encode: music to latents."""
+"""seqvae encode: music or sentences to latents."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,28 +12,31 @@ from data_prep.meters import count
 
 
 def encode(
-    files: options.Files,
+    items: options.Items,
+    encoding: options.Encoding = None,
     out: Annotated[Path, typer.Option(metavar="FILE.npz", help="The file to write.")] = Path("latents.npz"),
     model: options.Model = None,
     device: options.Device = "auto",
     force: options.Force = False,
 ) -> None:
-    """Turn music into latents.
+    """Turn music or sentences into latents.
 
-    Those of every window of each FILE are written to one .npz: mean and scale (N, Z), source, bar and tempo (N), and
-    the model's name.
+    Those of every window or line of each file are written to one .npz: mean and scale (N, Z), source, bar and tempo, or
+    line (N), and the model's name.
 
     \b
     Examples:
       seqvae encode tune.mid
       seqvae encode tunes/ --out tunes.npz
+      seqvae encode notes.txt --model runs/notes-text-words --out notes.npz
       python -c "import numpy; print(numpy.load('latents.npz')['mean'].shape)"
     """
-    sources = inputs.find(files)
     refuse_existing([out], force)
     from seqvae.trained import load
 
-    _, found = inputs.encode_each(load(model, device), sources, all_windows=True)
+    vae = load(model, device)
+    _, examples = inputs.read_each(vae, inputs.find(items, vae), all_windows=True, encoding=encoding)
+    found = inputs.encode(vae, examples)
     found.save(out)
     N, Z = found.mean.shape
-    say(f"{count(N, 'latent')} of size {Z} in {out}; seqvae decode {out} makes music of them again")
+    say(f"{count(N, 'latent')} of size {Z} in {out}; seqvae decode {out} makes {vae.kind} of them again")

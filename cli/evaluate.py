@@ -1,4 +1,4 @@
-"""seqvae evaluate: figures of a model on music."""
+"""seqvae evaluate: figures of a model on music or text."""
 
 import json
 import math
@@ -9,39 +9,53 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import options
+from cli import inputs, options
 from cli.console import note, say
 from cli.outputs import refuse_existing
 from data_prep.files import atomic
+from data_prep.meters import count
+from seqvae.config import TEXT
+from seqvae.errors import OptionError
 
 if TYPE_CHECKING:
-    from seqvae.config import Config
+    from data_prep.examples import Example
+    from seqvae.trained import TrainedModel
 
 MEANINGS = {
     "elbo": "lower bound of log p(x), nats a sequence",
     "distortion": "-log p(x|z), nats a sequence",
-    "rate": "KL(q(z|x) || p(z)), nats a sequence",
+    "rate": "KL(q(z|x) || p(z)), nats a sequence: the sum of the next two",
+    "mutual_information": "I(x; z) in nats, sampled q(z|x) against q(z) of all (He et al. 2019)",
+    "mutual_information_cap": "ln N, the most that this estimate can be",
+    "aggregate_rate": "KL(q(z) || p(z)), nats",
     "iw_nll": "importance-weighted -log p(x), nats a sequence",
-    "active_units": "latent dimensions in use",
-    "token_accuracy": "steps predicted rightly from the true ones before",
+    "tokens": "of a sequence, its end included",
+    "perplexity": "exp(iw_nll / tokens), or without samples exp(-elbo / tokens)",
+    "active_units": "latent dimensions whose mean has a variance above 0.01",
+    "token_accuracy": "tokens predicted rightly from the true ones before",
     "note_on_accuracy": "the same, note beginnings alone",
-    "token_free_running": "steps right in the model's own greedy reconstruction",
+    "token_free_running": "tokens right in the model's own greedy reconstruction",
     "note_on_free_running": "the same, note beginnings alone",
     "exact": "share of sequences reproduced without a fault",
 }
 SPLITS = ("train", "valid", "test")
 
-Split = Annotated[str, options.choice(SPLITS, "Which part of the tunes.")]
+Sources = Annotated[
+    list[str],
+    typer.Argument(metavar="SOURCE", help="Files, folders or one prepared dataset.", show_default=False),
+]
+Split = Annotated[str | None, options.choice(SPLITS, "Which part of a dataset or of music.  [test]")]
 Samples = Annotated[
     int, typer.Option(metavar="K", callback=options.at_least(0), help="Samples for iw_nll; 0 leaves it out.")
 ]
 
 
 def evaluate(
-    sources: options.Sources,
-    split: Split = "test",
+    sources: Sources,
+    split: Split = None,
     samples: Samples = 16,
     seed: Annotated[int, typer.Option(metavar="N", callback=options.at_least(0), help="Of the noise.")] = 0,
+    encoding: options.Encoding = None,
     model: options.Model = None,
     device: options.Device = "auto",
     json_file: Annotated[
@@ -49,45 +63,71 @@ def evaluate(
     ] = None,
     force: options.Force = False,
 ) -> None:
-    """Measure a model on music.
+    """Measure a model on music or text.
 
-    Music files are split as seqvae prepare splits them, a dataset is split already.
+    Music files are split as seqvae prepare splits them, a dataset is split already. Text files are measured whole: name
+    such as the model was not trained on, or the dataset in .datasets beside its run.
 
     \b
     Examples:
       seqvae evaluate tunes.seqvae --model runs/mine
       seqvae evaluate tunes/ --split valid --json figures.json
+      seqvae evaluate ptb.test.txt --samples 500 --model runs/ptb
     """
     if json_file is not None:
         refuse_existing([json_file], force)
     from seqvae.trained import load
 
     vae = load(model, device)
-    with _dataset(sources, vae.config) as dataset:
-        figures = vae.evaluate(dataset, split, samples, seed)
-    say(f"model {vae.name} on the {split} split of {', '.join(map(str, sources))}")
-    for name, value in figures.items():
-        say(f"  {name:22} {value:10.4f}   {MEANINGS.get(name, '')}")
+    whole = vae.kind == TEXT and not _is_dataset(sources)
+    if whole and split is not None:
+        raise OptionError(f"--split {split}: text files are measured whole; seqvae prepare splits them")
+    if encoding is not None and not whole:
+        raise OptionError(f"--encoding {encoding}: is for text files")
+    if whole:
+        figures = vae.evaluate(_sentences(sources, vae, encoding), samples=samples, seed=seed)
+    else:
+        split = split or "test"
+        with _dataset(sources, vae) as dataset:
+            figures = vae.evaluate(dataset, split, samples, seed)
+    say(f"model {vae.name} on {'' if whole else f'the {split} split of '}{', '.join(sources)}")
+    for name in sorted(figures, key=list(MEANINGS).index):
+        say(f"  {name:22} {figures[name]:10.4f}   {MEANINGS[name]}")
     if json_file is not None:
         plain = {name: value if math.isfinite(value) else None for name, value in figures.items()}
-        about = {"model": vae.name, "sources": [str(source) for source in sources], "split": split, "seed": seed}
+        about = {"model": vae.name, "sources": sources, "split": split, "seed": seed}
         with atomic(json_file) as temporary:
             temporary.write_text(json.dumps(about | {"samples": samples, "figures": plain}, indent=1) + "\n")
         say(f"the figures are in {json_file}")
 
 
+def _is_dataset(sources: Sequence[str]) -> bool:
+    from data_prep.dataset import is_dataset
+
+    return len(sources) == 1 and is_dataset(Path(sources[0]))
+
+
+def _sentences(sources: Sequence[str], vae: "TrainedModel", encoding: str | None) -> "list[Example]":
+    _, examples = inputs.read_each(vae, inputs.find(sources, vae), encoding=encoding)
+    remarks = sum(bool(example.remark) for example in examples)
+    if remarks:
+        note(f"{count(remarks, 'sentence')} of {len(examples):,} with unknown words, or cut")
+    return examples
+
+
 @contextmanager
-def _dataset(sources: Sequence[Path], config: "Config") -> Iterator[Path]:
-    """The dataset given, or one made of the files for as long as it is needed."""
+def _dataset(sources: Sequence[str], vae: "TrainedModel") -> Iterator[Path]:
+    """The dataset given, or one made of the music files for as long as it is needed."""
     from tempfile import TemporaryDirectory
 
     from data_prep import dataset
+    from seqvae.trained import melody_options
 
-    if len(sources) == 1 and dataset.is_dataset(sources[0]):
-        yield sources[0]
+    if _is_dataset(sources):
+        yield Path(sources[0])
         return
     with TemporaryDirectory(prefix="seqvae-") as folder:
         place = Path(folder, "dataset")
-        made = dataset.prepare(sources, place, options.melody_options(config.data), progress=True)
+        made = dataset.prepare([Path(source) for source in sources], place, melody_options(vae.config), progress=True)
         note(made.summary().replace("\n", "; "))
         yield place

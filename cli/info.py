@@ -1,18 +1,24 @@
 """seqvae info: what a file or folder is."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.console import say
+from cli.options import Encoding
 from data_prep.errors import InputError
 from data_prep.meters import count
+from seqvae.config import MUSIC
+from seqvae.errors import OptionError
+
+if TYPE_CHECKING:
+    from seqvae.trained import TrainedModel
 
 What = Annotated[str, typer.Argument(metavar="MODEL|DATASET|FILE", help="What to describe.", show_default=False)]
 
 
-def info(what: What) -> None:
+def info(what: What, encoding: Encoding = None) -> None:
     """Describe a model, a dataset or a file.
 
     \b
@@ -21,15 +27,20 @@ def info(what: What) -> None:
       seqvae info runs/mine
       seqvae info tunes.seqvae
       seqvae info tune.mid
+      seqvae info notes.txt
     """
-    say("\n".join(_describe(what)))
+    say("\n".join(_describe(what, encoding)))
 
 
-def _describe(what: str) -> list[str]:
+def _describe(what: str, encoding: str | None) -> list[str]:
     from data_prep.dataset import is_dataset, open_dataset
-    from data_prep.files import SUFFIXES
+    from data_prep.files import SUFFIXES, TEXT_SUFFIXES
 
     path = Path(what)
+    if path.suffix.lower() in TEXT_SUFFIXES:
+        return _text(path, encoding)
+    if encoding is not None:
+        raise OptionError(f"--encoding {encoding}: is for text files, and {what} is none")
     if is_dataset(path):
         return [f"dataset {path}", open_dataset(path).summary()]
     if path.suffix.lower() in SUFFIXES:
@@ -37,6 +48,30 @@ def _describe(what: str) -> list[str]:
     if path.suffix.lower() == ".npz":
         return _latents(path)
     return _model(what)
+
+
+def _text(path: Path, encoding: str | None) -> list[str]:
+    from data_prep.text import TextOptions, sentences
+    from data_prep.tokenizers.words import WordTokenizer
+
+    options = TextOptions(encoding=encoding or "utf-8")
+    split_up = WordTokenizer(options.max_length).split_up
+    lengths, different, characters, empty, nul = [], set(), 0, 0, 0
+    for line in sentences(path, options.encoding):
+        nul += line.nul
+        empty += not line.text and not line.nul
+        if line.text and not line.nul:
+            words = split_up(line.text)
+            lengths.append(len(words))
+            different.update(words)
+            characters += len(line.text)
+    of = f"of {count(sum(lengths), 'word')} ({len(different):,} different, signs among them)"
+    lines = [f"{path.name}: {count(len(lengths), 'sentence')} {of}, {count(characters, 'character')}"]
+    if lengths:
+        lines.append(f"  words in a sentence: {sum(lengths) / len(lengths):.1f} on average, {max(lengths):,} at most")
+    if empty or nul:
+        lines.append(f"  {count(empty, 'empty line')}, {count(nul, 'line')} with NUL bytes")
+    return lines
 
 
 def _music(path: Path) -> list[str]:
@@ -61,25 +96,30 @@ def _latents(path: Path) -> list[str]:
 
     found = Latents.load(path)
     N, Z = found.mean.shape
-    files = len(set(found.source))
-    return [
-        f"{count(N, 'latent')} of size {Z}, from {count(files, 'file')}, made by model '{found.model or 'unknown'}'"
-    ]
+    sources = count(len(set(found.source)), "file" if found.kind == MUSIC else "source")
+    return [f"{count(N, 'latent')} of size {Z}, from {sources}, made by model '{found.model or 'unknown'}'"]
 
 
 def _model(what: str) -> list[str]:
-    from seqvae.trained import bundled_names, load
+    from seqvae.model_files import bundled_names
+    from seqvae.trained import load
 
     if not Path(what).exists() and what not in bundled_names():
         raise InputError(f"{what} does not exist, and is none of the bundled models: {', '.join(bundled_names())}")
     vae = load(what, device="cpu")
     size = sum(weights.numel() for weights in vae.model.parameters())
-    data = vae.config.data
-    paired = ", bars of half the length paired" if data.pair_bars else ""
     return [
         f"model {vae.name}: {size:,} parameters, latent size {vae.config.model.latent_size}",
-        f"made for: {data.tokenizer}, {data.bars} bars of {data.meter}{paired}",
+        f"made for: {_made_for(vae)}",
         *(f"  {name:22} {value:.4g}" for name, value in vae.metrics.items()),
         "its settings:",
         vae.config.to_toml().rstrip("\n"),
     ]
+
+
+def _made_for(vae: "TrainedModel") -> str:
+    data, config = vae.config.data, vae.config.model
+    if vae.kind == MUSIC:
+        paired = ", bars of half the length paired" if data.pair_bars else ""
+        return f"{data.tokenizer}, {data.bars} bars of {data.meter}{paired}"
+    return f"{vae.tokenizer.name}, at most {config.length - 1} in a sentence, vocabulary of {config.vocabulary_size:,}"

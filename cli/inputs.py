@@ -1,81 +1,109 @@
 """Commands that take many files: one bad file among them is told and left out, it does not stop the rest."""
 
+import os
 from collections.abc import Callable, Sequence
 from itertools import chain, count
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from cli.console import note
 from data_prep.errors import InputError
-from data_prep.files import Source, named_sources
+from data_prep.files import named_sources
+from seqvae.config import TEXT
 from seqvae.errors import OptionError
 
 if TYPE_CHECKING:
+    from data_prep.examples import Example
     from seqvae.latent_file import Latents
     from seqvae.trained import TrainedModel
 
-MOST_TOLD = 20  # files left out, each with its reason; more are counted alone
+MOST_TOLD = 20  # files left out, or remarks; more are counted alone
 
 T = TypeVar("T")
 
 
-def find(files: Sequence[Path]) -> list[Source]:
-    """The music files that `files` and folders lead to. Raises InputError when a path is missing or has no music."""
-    return named_sources(files)
+class Given(NamedTuple):
+    """A file, with its path below the folder that was given, or a sentence."""
+
+    item: Path | str
+    name: str
 
 
-def file_names(sources: Sequence[Source]) -> list[str]:
-    """A file name without suffix for each source, no two the same: sub/tune.mid -> sub-tune."""
+def find(items: Sequence[str], vae: "TrainedModel") -> list[Given]:
+    """The files that paths and folders lead to, and for a model of text the sentences among `items`.
+
+    Raises:
+        InputError: a path is missing, is of the other kind, or leads to nothing.
+    """
+    from seqvae.trained import is_path
+
+    if vae.kind != TEXT:
+        for item in items:
+            if not os.path.exists(item):
+                vae.read(item)  # which tells why not, whether it was meant as a file or as a sentence
+        return [Given(source.path, source.name) for source in named_sources([Path(item) for item in items])]
+    found: list[Given] = []
+    for item in items:
+        if os.path.isdir(item) or is_path(item):
+            found += [Given(source.path, source.name) for source in named_sources([Path(item)], TEXT)]
+        else:
+            found.append(Given(item, item))
+    return found
+
+
+def file_names(found: Sequence[Given]) -> list[str]:
+    """A file name without suffix for each file, no two the same: sub/tune.mid -> sub-tune."""
     names: dict[str, None] = {}
-    for source in sources:
-        plain = "-".join(PurePosixPath(source.name).with_suffix("").parts).lstrip("-/")
+    for given in found:
+        plain = "-".join(PurePosixPath(given.name).with_suffix("").parts).lstrip("-/")
         numbered = (f"{plain}-{number}" for number in count(2))
         names[next(name for name in chain([plain], numbered) if name not in names)] = None
     return list(names)
 
 
-def each(sources: Sequence[Source], work: Callable[[Path], T]) -> list[tuple[int, T]]:
-    """Do `work` on each file; (place in `sources`, result) of those it could be done on.
+def each(found: Sequence[Given], work: Callable[[Path | str], T]) -> list[tuple[int, T]]:
+    """Do `work` on each item; (place in `found`, result) of those it could be done on.
 
     Raises:
-        InputError, OptionError: what is wrong with the only file; or that all of several were left out.
+        InputError, OptionError: what is wrong with the only item; or that all of several were left out.
     """
     from tqdm import tqdm
 
-    if len(sources) == 1:
-        return [(0, work(sources[0].path))]
+    if len(found) == 1:
+        return [(0, work(found[0].item))]
     done: list[tuple[int, T]] = []
-    for place, source in enumerate(tqdm(sources, "reading", unit=" files", disable=None, leave=False)):
+    for place, given in enumerate(tqdm(found, "reading", unit=" files", disable=None, leave=False)):
         try:
-            done.append((place, work(source.path)))
+            done.append((place, work(given.item)))
         except (InputError, OptionError) as error:
             if place - len(done) < MOST_TOLD:
                 with tqdm.external_write_mode():
                     note(f"left out: {error}")
+    what = "files" if all(isinstance(given.item, Path) for given in found) else "items"
     if not done:
-        raise InputError(f"none of the {len(sources)} files could be used")
-    if len(done) < len(sources):
-        note(f"{len(sources) - len(done)} of {len(sources)} files were left out")
+        raise InputError(f"none of the {len(found)} {what} could be used")
+    if len(done) < len(found):
+        note(f"{len(found) - len(done)} of {len(found)} {what} were left out")
     return done
 
 
-def encode_each(
-    vae: "TrainedModel", sources: Sequence[Source], bar: int | None = None, all_windows: bool = False
-) -> "tuple[list[int], Latents]":
-    """Encode each file; the place in `sources` of each latent, and the latents of all. See `each` for errors."""
-    import numpy as np
+def read_each(
+    vae: "TrainedModel",
+    found: Sequence[Given],
+    bar: int | None = None,
+    all_windows: bool | None = None,
+    encoding: str | None = None,
+) -> "tuple[list[int], list[Example]]":
+    """What is in each item: the place in `found` of each sequence, and all sequences. See `each` for errors."""
+    done = each(found, lambda item: vae.read(item, bar, all_windows, encoding))
+    return [place for place, examples in done for _ in examples], [one for _, examples in done for one in examples]
 
-    from seqvae.latent_file import Latents
 
-    found = each(sources, lambda path: vae.encode(path, bar, all_windows))
-    for remark in (remark for _, latents in found for remark in latents.remarks):
+def encode(vae: "TrainedModel", examples: "Sequence[Example]") -> "Latents":
+    """Their latents; what there is to say of them is told."""
+    latents = vae.encode_examples(examples)
+    for remark in latents.remarks[:MOST_TOLD]:
         note(remark)
-    parts = [latents for _, latents in found]
-    return [place for place, latents in found for _ in range(len(latents))], Latents(
-        mean=np.concatenate([latents.mean for latents in parts]),
-        scale=np.concatenate([latents.scale for latents in parts]),
-        source=[source for latents in parts for source in latents.source],
-        bar=[bar for latents in parts for bar in latents.bar],
-        tempo=[tempo for latents in parts for tempo in latents.tempo],
-        model=vae.name,
-    )
+    if len(latents.remarks) > MOST_TOLD:
+        note(f"and so with {len(latents.remarks) - MOST_TOLD:,} more")
+    return latents

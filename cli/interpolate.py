@@ -1,53 +1,58 @@
-"""seqvae interpolate: one melody turns into another."""
+"""seqvae interpolate: one melody, or one sentence, turns into another."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli import options
-from cli.console import note, say
-from cli.outputs import MidiFolder
+from cli import inputs, options, outputs
 
-A = Annotated[Path, typer.Argument(metavar="A", help="The music it begins with.", show_default=False)]
-B = Annotated[Path, typer.Argument(metavar="B", help="The music it ends with.", show_default=False)]
+A = Annotated[str, typer.Argument(metavar="A", help="What it begins with: a file or a sentence.", show_default=False)]
+B = Annotated[str, typer.Argument(metavar="B", help="What it ends with.", show_default=False)]
 Steps = Annotated[
-    int, typer.Option(metavar="N", callback=options.at_least(2), help="How many melodies, both ends included.")
+    int, typer.Option(metavar="N", callback=options.at_least(2), help="How many steps, both ends included.")
 ]
 
 
 def interpolate(
+    context: typer.Context,
     a: A,
     b: B,
     steps: Steps = 7,
     temperature: options.Temperature = 0.0,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    beam: options.Beam = None,
+    length_penalty: options.LengthPenalty = None,
     bar: options.Bar = None,
+    encoding: options.Encoding = None,
     seed: options.Seed = None,
     model: options.Model = None,
     device: options.Device = "auto",
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the files.")] = Path("interpolation"),
+    out: Annotated[Path | None, options.out("interpolation")] = None,
     force: options.Force = False,
 ) -> None:
-    """Turn one melody into another, step by step.
+    """Turn one melody or sentence into another, step by step.
 
-    The steps are written to step-01.mid, step-02.mid ..., all of them in a row to interpolation.mid, and their piano
-    rolls to interpolation.png. The first is the model's own reconstruction of A, the last that of B.
+    Melodies are written to step-01.mid, step-02.mid ..., all of them in a row to interpolation.mid, and their piano
+    rolls to interpolation.png. Sentences are printed, a line each step; of a text file the first one is taken. The
+    first step is the model's own reconstruction of A, the last that of B.
 
     \b
     Examples:
       seqvae interpolate a.mid b.mid
       seqvae interpolate a.mid b.mid --steps 13 --out slowly
       seqvae interpolate tune.abc other.abc --bar 5 --temperature 0.3 --seed 1
+      seqvae interpolate "the cat sat" "a storm is coming" --model runs/notes-text-words
     """
-    files = MidiFolder(out, options.numbered("step", steps), "interpolation.png", force, row="interpolation.mid")
-    seed = options.chosen_seed(seed)
     from seqvae.trained import load
 
     vae = load(model, device)
-    ends = vae.encode([a, b], bar)
-    for remark in ends.remarks:
-        note(remark)
-    files.write(vae.interpolate_latents(ends, steps, temperature, seed))
-    say(f"{steps} steps from {a} to {b}, interpolation.mid with all in a row and interpolation.png are in {out}")
+    names = options.numbered("step", steps)
+    place = outputs.results(vae.kind, out, force, "interpolation", names, "interpolation.png", row="interpolation.mid")
+    start = options.chosen_seed(seed)
+    ends = inputs.encode(vae, vae.read([a, b], bar, all_windows=False, encoding=encoding))
+    made = vae.interpolate_latents(ends, steps, seed=start, **options.decoding(context.params))
+    place.write(made, f"{steps} steps from {a} to {b}")
     if temperature:
-        say(f"--seed {seed} makes them again")
+        place.tell_seed(start, seed)

@@ -46,13 +46,14 @@ def overview(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Learn a smooth latent space of short melodies, and move in it.
+    """Learn a smooth latent space of short melodies or sentences, and move in it.
 
     \b
     Examples:
       seqvae sample                                  new melodies from the bundled model
       seqvae interpolate a.mid b.mid                 one melody turning into another
       seqvae train tunes/ --minutes 30               learn from a folder of your own
+      seqvae train notes.txt                         ... or from text, a sentence a line
       seqvae COMMAND --help                          all options of a command, with examples
     """
     if context.invoked_subcommand is None:

@@ -3,26 +3,17 @@
 A check is a Typer callback: it sees the parameter and its value, and refuses with a line that names the option.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from cli.console import option_name
-from data_prep import meters, programs
-from data_prep.errors import InputError
-from seqvae.config import DEVICES, Config, DataConfig
+from seqvae.config import DEVICES
 from seqvae.errors import OptionError
 
-if TYPE_CHECKING:
-    from data_prep.windows import MelodyOptions
-
-PRESET = "melody-2bar"  # of train and prepare, unless another is asked for
-SOURCES_HELP = "Folders (searched to their depths), music files, or one prepared dataset."
-DATA_OPTIONS = ("bars", "meter", "pair_bars", "programs")
+DECODING = ("temperature", "top_k", "top_p", "beam", "length_penalty")
 
 Check = Callable[[typer.CallbackParam, Any], Any]
 
@@ -43,8 +34,14 @@ def above_0(parameter: typer.CallbackParam, value: float | None) -> float | None
     return _require(value is None or (math.isfinite(value) and value > 0), parameter, value, "above 0")
 
 
-def _share(parameter: typer.CallbackParam, value: float | None) -> float | None:
+def share_above_0(parameter: typer.CallbackParam, value: float | None) -> float | None:
+    """A number above 0, at most 1."""
     return _require(value is None or 0 < value <= 1, parameter, value, "above 0 and at most 1")
+
+
+def share(parameter: typer.CallbackParam, value: float | None) -> float | None:
+    """A number from 0 to 1."""
+    return _require(value is None or 0 <= value <= 1, parameter, value, "between 0 and 1")
 
 
 def one_of(*allowed: str) -> Check:
@@ -79,7 +76,7 @@ Seed = Annotated[
     typer.Option(
         metavar="N",
         callback=at_least(0),
-        help="Random numbers start here: the same seed makes the same files. Without it one is drawn, and told.",
+        help="Random numbers start here: the same seed makes the same again. Without it one is drawn, and told.",
     ),
 ]
 Temperature = Annotated[
@@ -88,50 +85,63 @@ Temperature = Annotated[
         metavar="T", callback=at_least(0), help="0: always the likeliest next step; 1: drawn as the model has it."
     ),
 ]
+TemperatureOfSamples = Annotated[
+    float | None,
+    typer.Option(metavar="T", callback=at_least(0), help="Below 1: less varied, more usual.  [1, or 0 with --beam]"),
+]
 TopK = Annotated[
     int | None, typer.Option(metavar="K", callback=at_least(1), help="Draw among the K likeliest steps alone.")
 ]
 TopP = Annotated[
     float | None,
-    typer.Option(metavar="P", callback=_share, help="Draw among the likeliest steps that hold a share P of it all."),
+    typer.Option(
+        metavar="P", callback=share_above_0, help="Draw among the likeliest steps that hold a share P of it all."
+    ),
+]
+Beam = Annotated[
+    int | None,
+    typer.Option(
+        metavar="K", callback=at_least(1), help="Search for the likeliest with K hypotheses, instead of drawing."
+    ),
+]
+LengthPenalty = Annotated[
+    float | None,
+    typer.Option(
+        metavar="A", callback=at_least(0), help="Of the search: 0 prefers short sentences, 1 weighs lengths alike.  [1]"
+    ),
 ]
 Bar = Annotated[
     int | None,
     typer.Option(
         metavar="N",
         callback=at_least(1),
-        help="Take the window that begins at this bar of a longer file; without it the first full one.",
+        help="Take the window that begins at this bar of longer music; without it the first full one.",
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there already.")]
-Workers = Annotated[
-    int | None,
-    typer.Option(metavar="N", callback=at_least(1), help="Processes that read music; without it one for each core."),
-]
-Meter = Annotated[
-    str | None, typer.Option(metavar="N/D", help="The meter of the windows, like 3/4 or 6/8.  [the preset's: 4/4]")
-]
-Bars = Annotated[
-    int | None,
-    typer.Option(metavar="N", callback=at_least(1), help="Length of the windows in bars.  [the preset's: 2]"),
-]
-Programs = Annotated[
+Encoding = Annotated[
     str | None,
-    typer.Option(
-        metavar="RANGES", help="General MIDI programs that play melodies, like 0-7,40 or 0-127.  [the preset's: 0-31]"
+    typer.Option(metavar="NAME", help="Of text files, like latin-1 or utf-16.  [the model's or preset's: utf-8]"),
+]
+Items = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="ITEM", help="Files or folders; for a model of text quoted sentences too.", show_default=False
     ),
 ]
-PairBars = Annotated[
-    bool | None,
-    typer.Option(
-        "--pair-bars/--no-pair-bars",
-        help="Read two bars of 2/4 as one of 4/4 (of 3/8 as one of 6/8 ...).",
-        show_default=False,
-    ),
-]
-Files = Annotated[list[Path], typer.Argument(metavar="FILE", help="Music files or folders.", show_default=False)]
-Sources = Annotated[list[Path], typer.Argument(metavar="SOURCE", help=SOURCES_HELP, show_default=False)]
-Preset = Annotated[str, typer.Option(metavar="NAME|FILE.toml", help="Settings to start from.")]
+
+
+def out(folder: str) -> Any:
+    """The --out of commands that write music into a folder, and print sentences."""
+    return typer.Option(
+        metavar="DIR|FILE.txt",
+        help=f"Where music is written, without it {folder}. Sentences are printed, and written to FILE.txt if named.",
+    )
+
+
+def decoding(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of --temperature, --top-k, --top-p, --beam and --length-penalty that are `given` and not None."""
+    return {name: given[name] for name in DECODING if given[name] is not None}
 
 
 def chosen_seed(seed: int | None) -> int:
@@ -145,21 +155,3 @@ def numbered(stem: str, n: int) -> list[str]:
     """stem-01 ... stem-n: names that sort as they count."""
     width = max(2, len(str(n)))
     return [f"{stem}-{number:0{width}}" for number in range(1, n + 1)]
-
-
-def with_data_options(config: Config, given: Mapping[str, Any]) -> Config:
-    """The configuration with those of --bars, --meter, --pair-bars and --programs that are `given` and not None."""
-    changes = {name: given[name] for name in DATA_OPTIONS if given[name] is not None}
-    chosen = melody_options(dataclasses.replace(config.data, **changes))
-    plain = {"meter": meters.name(chosen.meter), "programs": programs.text(chosen.programs)}
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, **changes | plain))
-
-
-def melody_options(data: DataConfig) -> "MelodyOptions":
-    """How files are cut into windows. Raises OptionError for a meter or programs that are none."""
-    from data_prep.windows import MelodyOptions  # with numpy, which --help can do without
-
-    try:
-        return MelodyOptions.parse(data.meter, data.bars, data.pair_bars, data.programs)
-    except InputError as error:
-        raise OptionError(str(error)) from None

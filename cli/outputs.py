@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cli.console import note, say
 from data_prep.errors import InputError
 from data_prep.files import atomic, remove
+from seqvae.config import TEXT
 from seqvae.errors import OptionError
 
 if TYPE_CHECKING:
@@ -76,12 +78,14 @@ class MidiFolder:
     force: bool
     row: str | None = None
 
+    noun = "MIDI file"  # what is made
+
     def __post_init__(self) -> None:
         extras = [self.picture, *filter(None, [self.row])]
         refuse_existing((self.out / name for name in [*(f"{n}.mid" for n in self.names), *extras]), self.force)
 
-    def write(self, scores: "Sequence[Score]", names: Sequence[str] | None = None) -> None:
-        """Write one score for each of `names`, which are all of them unless given."""
+    def write(self, scores: "Sequence[Score]", what: str, names: Sequence[str] | None = None) -> None:
+        """Write one score for each of `names`, which are all of them unless given; say `what` is where."""
         from data_prep.pictures import piano_rolls
         from data_prep.score import join
 
@@ -92,3 +96,70 @@ class MidiFolder:
             if self.row is not None:
                 join(scores).write_midi(folder / self.row)
             piano_rolls(scores, names, folder / self.picture)
+        row = f", {self.row} with all in a row" if self.row else ""
+        say(f"{what}{row} and {self.picture} are in {self.out}")
+
+    def tell_seed(self, seed: int, given: int | None) -> None:
+        """Say how to make the same again."""
+        say(f"--seed {seed} makes them again")
+
+
+@dataclass(frozen=True)
+class MidiFile:
+    """The file of a command that makes one score; raises as `MidiFolder` does."""
+
+    out: Path
+    force: bool
+
+    def __post_init__(self) -> None:
+        if self.out.suffix.lower() not in (".mid", ".midi"):
+            raise OptionError(f"--out {self.out}: must end in .mid, as music is written")
+        refuse_existing([self.out], self.force)
+
+    def write(self, scores: "Sequence[Score]", what: str) -> None:
+        """Write the score, say `what` is where."""
+        scores[0].write_midi(self.out, force=self.force)
+        say(f"{what} is in {self.out}")
+
+    def tell_seed(self, seed: int, given: int | None) -> None:
+        """Say how to make the same again."""
+        say(f"--seed {seed} makes it again")
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Sentences: printed, and where a file is named written there too. Raises as `MidiFolder` does."""
+
+    out: Path | None
+    force: bool
+
+    noun = "sentence"
+
+    def __post_init__(self) -> None:
+        if self.out is None:
+            return
+        if self.out.suffix.lower() != ".txt":
+            raise OptionError(f"--out {self.out}: must end in .txt, as sentences are written")
+        refuse_existing([self.out], self.force)
+
+    def write(self, lines: Sequence[str], what: str) -> None:
+        """Print the lines and write them; note where `what` is."""
+        if self.out is not None:
+            with atomic(self.out) as temporary:
+                temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        for line in lines:
+            say(line)
+        if self.out is not None:
+            note(f"{what}: written to {self.out}")
+
+    def tell_seed(self, seed: int, given: int | None) -> None:
+        """Note how to make the same again, unless the user knows."""
+        if given is None:
+            note(f"--seed {seed} makes the same again")
+
+
+def results(
+    kind: str, out: Path | None, force: bool, folder: str, names: Sequence[str], picture: str, row: str | None = None
+) -> MidiFolder | Lines:
+    """Where what a model of this kind makes goes: music into `folder`, unless --out names another."""
+    return Lines(out, force) if kind == TEXT else MidiFolder(out or Path(folder), names, picture, force, row)

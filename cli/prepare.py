@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from cli import options
+from cli import data_options as data
 from cli.console import say
+from cli.options import Encoding
 from data_prep.files import taken
 from seqvae.errors import OptionError
 
@@ -16,36 +17,55 @@ def prepare(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SOURCE", help="Folders (searched to their depths) and music files.", show_default=False
+            metavar="SOURCE", help="Folders (searched to their depths), music or text files.", show_default=False
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="DATASET", help="The folder to make.", show_default=False)],
-    preset: options.Preset = options.PRESET,
-    bars: options.Bars = None,
-    meter: options.Meter = None,
-    pair_bars: options.PairBars = None,
-    programs: options.Programs = None,
-    workers: options.Workers = None,
+    preset: data.Preset = None,
+    bars: data.Bars = None,
+    meter: data.Meter = None,
+    pair_bars: data.PairBars = None,
+    programs: data.Programs = None,
+    workers: data.Workers = None,
+    vocabulary_size: data.VocabularySize = None,
+    min_count: data.MinCount = None,
+    max_length: data.MaxLength = None,
+    long: data.Long = None,
+    words: data.Words = None,
+    lowercase: data.Lowercase = None,
+    encoding: Encoding = None,
+    tokenizer: data.TokenizerFile = None,
+    valid: data.Valid = None,
+    test: data.Test = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a dataset that is there already.")] = False,
 ) -> None:
-    """Make a dataset of music files.
+    """Make a dataset of music or text files.
 
-    They are cut into windows and split by tune into train, valid and test. What gives no window is told with its
-    reason, here and in dataset.json.
+    Music is cut into windows and split by tune into train, valid and test; of text each line is a sentence. What gives
+    nothing is told with its reason, here and in dataset.json.
 
     \b
     Examples:
       seqvae prepare tunes/ --out tunes.seqvae
       seqvae prepare jigs.abc more/ --meter 6/8 --out jigs.seqvae
+      seqvae prepare ptb.train.txt --valid ptb.valid.txt --test ptb.test.txt --words spaces --out ptb.seqvae
       seqvae train tunes.seqvae --minutes 30
     """
     from data_prep import dataset
-    from seqvae.presets import preset as read_preset
 
-    chosen = options.melody_options(options.with_data_options(read_preset(preset), context.params).data)
+    config = data.with_data_options(data.read_preset(preset, sources), context.params)
     if taken(out) and not dataset.is_dataset(out):
         raise OptionError(f"{out} exists and is no dataset: choose another --out")
     if taken(out) and not force:
         raise OptionError(f"{out} exists: replace it with --force, or choose another --out")
-    made = dataset.prepare(sources, out, chosen, workers=workers, force=force, progress=True)
+    made = dataset.prepare(
+        sources,
+        out,
+        data.data_options(config.data),
+        valid=valid or [],
+        test=test or [],
+        workers=workers,
+        force=force,
+        progress=True,
+    )
     say(f"{made.summary()}\nthe dataset is in {out}; seqvae train {out} learns from it")

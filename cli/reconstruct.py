@@ -1,46 +1,68 @@
-"""seqvae reconstruct: what a model makes of a melody."""
+"""seqvae reconstruct: what a model makes of a melody or a sentence."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import inputs, options
-from cli.console import say
-from cli.outputs import MidiFolder
+from cli import inputs, options, outputs
 from data_prep.meters import count
+from seqvae.config import MUSIC
+
+if TYPE_CHECKING:
+    from data_prep.examples import Example
+    from data_prep.tokenizers.base import Tokenizer
 
 
 def reconstruct(
-    files: options.Files,
+    context: typer.Context,
+    items: options.Items,
     temperature: options.Temperature = 0.0,
+    top_k: options.TopK = None,
+    top_p: options.TopP = None,
+    beam: options.Beam = None,
+    length_penalty: options.LengthPenalty = None,
     bar: options.Bar = None,
+    encoding: options.Encoding = None,
     seed: options.Seed = None,
     model: options.Model = None,
     device: options.Device = "auto",
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the files.")] = Path("reconstruction"),
+    out: Annotated[Path | None, options.out("reconstruction")] = None,
     force: options.Force = False,
 ) -> None:
-    """Encode music and decode it again: what does the model keep?
+    """Encode music or sentences and decode them again: what does the model keep?
 
-    One MIDI file is written for each FILE, and all piano rolls to reconstruction.png.
+    Of music one MIDI file is written for each file, and all piano rolls to reconstruction.png. Of text each sentence is
+    printed as the model reads it, and below it what is made of it.
 
     \b
     Examples:
       seqvae reconstruct tune.mid
       seqvae reconstruct tune.mid --bar 9 --out ninth
       seqvae reconstruct tunes/ --model runs/mine
+      seqvae reconstruct "the cat sat" --model runs/notes-text-words
     """
-    sources = inputs.find(files)
-    names = inputs.file_names(sources)
-    outputs = MidiFolder(out, names, "reconstruction.png", force)
-    seed = options.chosen_seed(seed)
     from seqvae.trained import load
 
     vae = load(model, device)
-    places, found = inputs.encode_each(vae, sources, bar)
-    scores = vae.decode(found.mean, temperature, seed=seed, tempo=found.tempo)
-    outputs.write(scores, [names[place] for place in places])
-    say(f"{count(len(scores), 'reconstruction')} and reconstruction.png are in {out}")
+    found = inputs.find(items, vae)
+    names = inputs.file_names(found) if vae.kind == MUSIC else []
+    place = outputs.results(vae.kind, out, force, "reconstruction", names, "reconstruction.png")
+    start = options.chosen_seed(seed)
+    sources, examples = inputs.read_each(vae, found, bar, encoding=encoding)
+    latents = inputs.encode(vae, examples)
+    made = vae.decode(latents.mean, seed=start, tempo=latents.tempo, **options.decoding(context.params))
+    what = count(len(made), "reconstruction")
+    if isinstance(place, outputs.Lines):
+        place.write(_beside(vae.tokenizer, examples, made), what)
+    else:
+        place.write(made, what, [names[source] for source in sources])
     if temperature:
-        say(f"--seed {seed} makes them again")
+        place.tell_seed(start, seed)
+
+
+def _beside(tokenizer: "Tokenizer", examples: "Sequence[Example]", made: Sequence[str]) -> list[str]:
+    """Each sentence, as the model reads it, and what is made of it."""
+    originals = (tokenizer.decode(example.ids) for example in examples)
+    return [line for original, copy in zip(originals, made, strict=True) for line in (original, f"  {copy}")]

@@ -11,8 +11,6 @@ that the same latent gives the same result.
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, cast
 
@@ -25,7 +23,6 @@ from data_prep.examples import Example, examples, sentence, sentence_examples
 from data_prep.files import SUFFIXES, TEXT_SUFFIXES
 from data_prep.pictures import piano_rolls
 from data_prep.score import Score, join
-from data_prep.splits import SPLITS
 from data_prep.text import TextOptions
 from data_prep.tokenizers.base import Tokenizer, create
 from data_prep.tokenizers.text import TextTokenizer
@@ -33,7 +30,7 @@ from data_prep.windows import MelodyOptions
 from seqvae import latents, sampling
 from seqvae.batch import Batch
 from seqvae.checkpoint import ModelFile, load_model, save_model
-from seqvae.config import TEXT, TEXT_OPTIONS, Config
+from seqvae.config import TEXT, Config
 from seqvae.data import SequenceData
 from seqvae.devices import choose_device
 from seqvae.errors import ModelError, OptionError
@@ -254,22 +251,24 @@ class TrainedModel:
         z = latents.arithmetic(list(found.mean[:plus]), list(found.mean[plus:]))
         return self.decode(z, tempo=found.tempo and found.tempo[0], **how)[0]
 
-    def evaluate(self, dataset: Path | str, split: str = "test", samples: int = 16, seed: int = 0) -> dict[str, float]:
-        """Figures on a split of a prepared dataset: "train", "valid", "test", or "all" of them.
+    def evaluate(
+        self, data: Path | str | Sequence[Example], split: str = "test", samples: int = 16, seed: int = 0
+    ) -> dict[str, float]:
+        """Figures on a split of a prepared dataset ("train", "valid" or "test"), or on all that `read` has found.
 
         What they are says `seqvae.evaluation.evaluate`. Raises ModelError when the dataset has another tokenizer than
         the model, or the split is empty.
         """
-        data = SequenceData(Path(dataset))
-        if data.tokenizer.to_json() != self.tokenizer.to_json():
-            theirs, ours = _described(data.tokenizer), _described(self.tokenizer)
-            raise ModelError(f"{dataset} was prepared for {theirs}; model '{self.name}' is for {ours}")
-        splits = SPLITS if split == "all" else (split,)
-        if not any(len(data.dataset.split(name)) for name in splits):
-            raise ModelError(f"{dataset}: the {split} split is empty; choose another --split")
-        batches = chain.from_iterable(data.batches(name, BATCH) for name in splits)
-        note_on = self.tokenizer.note_on
-        return evaluate(self.model, batches, None if note_on is None else torch.from_numpy(note_on), samples, seed)
+        note_on = None if self.tokenizer.note_on is None else torch.from_numpy(self.tokenizer.note_on)
+        if not isinstance(data, Path | str):
+            return evaluate(self.model, (batch for _, batch in _batches([x.ids for x in data])), note_on, samples, seed)
+        found = SequenceData(Path(data))
+        if found.tokenizer.to_json() != self.tokenizer.to_json():
+            theirs, ours = _described(found.tokenizer), _described(self.tokenizer)
+            raise ModelError(f"{data} was prepared for {theirs}; model '{self.name}' is for {ours}")
+        if not len(found.dataset.split(split)):
+            raise ModelError(f"{data}: the {split} split is empty; choose another --split")
+        return evaluate(self.model, found.batches(split, BATCH), note_on, samples, seed)
 
     def save(self, path: Path | str, half: bool = False) -> None:
         """Write a model file; `half` stores the weights in 16 bits."""
@@ -295,8 +294,7 @@ class TrainedModel:
         tokenizer = cast(TextTokenizer, self.tokenizer)
         if not is_path(item):
             return [sentence(str(item), tokenizer)]
-        data = self.config.data if encoding is None else replace(self.config.data, encoding=encoding)
-        options = TextOptions(data.tokenizer, **{name: getattr(data, name) for name in TEXT_OPTIONS})
+        options = TextOptions(encoding=encoding or self.config.data.encoding)
         found = sentence_examples(Path(item), tokenizer, options)
         return found[:1] if every is False else found
 

@@ -252,7 +252,7 @@ def test_encode_then_decode_is_reconstruct(seqvae: Run, shelf: Path) -> None:
 
 def test_encode_writes_all_windows(seqvae: Run) -> None:
     succeed(seqvae("encode", "@long.mid", "--model", "@tiny.safetensors", "--out", "all.npz"))
-    assert Latents.load("all.npz").bar == [1, 2, 3, 4, 5, 6, 7]
+    assert Latents.load("all.npz").place == [1, 2, 3, 4, 5, 6, 7]
 
 
 def test_decode_asks_for_the_model_that_made_the_latents(seqvae: Run) -> None:
@@ -611,11 +611,11 @@ def test_what_goes_wrong_outside(
     def fail() -> None:
         raise error
 
-    monkeypatch.setattr("seqvae.config.preset_names", fail)
+    monkeypatch.setattr("seqvae.presets.preset_names", fail)
     assert seqvae("presets") == (code, "", line)
 
 
 def test_a_programming_error_keeps_its_traceback(seqvae: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seqvae.config.preset_names", lambda: {}["nothing"])
+    monkeypatch.setattr("seqvae.presets.preset_names", lambda: {}["nothing"])
     with pytest.raises(KeyError):
         seqvae("presets")

@@ -1,0 +1,176 @@
+"""The options of train and prepare that say what is taken from the sources, of music and of text."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.options import at_least, choice
+from data_prep import meters, programs
+from data_prep.errors import InputError
+from data_prep.files import TEXT_SUFFIXES, find_sources
+from seqvae.config import LONG, MUSIC, MUSIC_OPTIONS, TEXT, TEXT_OPTIONS, WORDS, Config, DataConfig
+from seqvae.errors import OptionError
+
+if TYPE_CHECKING:
+    from data_prep.dataset import Dataset, Options
+
+PRESETS = {MUSIC: "melody-2bar", TEXT: "text-words"}  # where none is asked for
+SOURCES_HELP = "Folders (searched to their depths), music or text files, or one prepared dataset."
+_SPELLED = {"split": "words", "tokenizer_file": "tokenizer"}  # differently, as options
+FIELDS = {_SPELLED.get(name, name): name for name in (*MUSIC_OPTIONS, *TEXT_OPTIONS)}  # of DataConfig, by option
+OF_KIND = {MUSIC: MUSIC_OPTIONS, TEXT: (*(_SPELLED.get(name, name) for name in TEXT_OPTIONS), "valid", "test")}
+
+Sources = Annotated[list[Path], typer.Argument(metavar="SOURCE", help=SOURCES_HELP, show_default=False)]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|FILE.toml",
+        help=f"Settings to start from.  [{PRESETS[MUSIC]} for music, {PRESETS[TEXT]} for text]",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(metavar="N", callback=at_least(1), help="Processes that read music; without it one for each core."),
+]
+Meter = Annotated[
+    str | None,
+    typer.Option(metavar="N/D", help="Music: the meter of the windows, like 3/4 or 6/8.  [the preset's: 4/4]"),
+]
+Bars = Annotated[
+    int | None,
+    typer.Option(metavar="N", callback=at_least(1), help="Music: length of the windows in bars.  [the preset's: 2]"),
+]
+Programs = Annotated[
+    str | None,
+    typer.Option(
+        metavar="RANGES",
+        help="Music: General MIDI programs that play melodies, like 0-7,40 or 0-127.  [the preset's: 0-31]",
+    ),
+]
+PairBars = Annotated[
+    bool | None,
+    typer.Option(
+        "--pair-bars/--no-pair-bars",
+        help="Music: read two bars of 2/4 as one of 4/4 (of 3/8 as one of 6/8 ...).",
+        show_default=False,
+    ),
+]
+VocabularySize = Annotated[
+    int | None,
+    typer.Option(
+        metavar="V", callback=at_least(4), help="Text: the V most frequent words at most, 3 special ones included."
+    ),
+]
+MinCount = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", callback=at_least(1), help="Text: words that occur N times at least; others are unknown."
+    ),
+]
+MaxLength = Annotated[
+    int | None, typer.Option(metavar="N", callback=at_least(1), help="Text: words (characters) of a sentence at most.")
+]
+Long = Annotated[str | None, choice(LONG, "Text: what happens to longer ones.")]
+Words = Annotated[str | None, choice(WORDS, "Text: split words and signs, or at blanks alone.")]
+Lowercase = Annotated[
+    bool | None,
+    typer.Option("--lowercase/--no-lowercase", help="Text: bring all letters to lower case first.", show_default=False),
+]
+TokenizerFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Text: a tokenizer.json as vocabulary (needs the extra [tokenizers])."),
+]
+Valid = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="FILE", help="Text: what to validate on; SOURCE is then for training alone."),
+]
+Test = Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Text: what to test on, likewise.")]
+
+
+def read_preset(preset: str | None, sources: Sequence[Path]) -> Config:
+    """The preset asked for, or that for the kind of the sources. Raises OptionError when there is none."""
+    from seqvae import presets
+
+    return presets.preset(preset or PRESETS[kind_of(sources)])
+
+
+def kind_of(sources: Sequence[Path]) -> str:
+    """What the first of the sources is, "music" or "text"; a folder with both, or neither, counts as music."""
+    from data_prep.dataset import is_dataset, open_dataset
+
+    first = next(iter(sources), Path())
+    if is_dataset(first):
+        return open_dataset(first).tokenizer.kind
+    if not first.is_dir():
+        return TEXT if first.suffix.lower() in TEXT_SUFFIXES else MUSIC
+    for kind in (MUSIC, TEXT):
+        try:
+            find_sources([first], kind)
+            return kind
+        except InputError:  # none of this kind
+            continue
+    return MUSIC
+
+
+def with_data_options(config: Config, given: Mapping[str, Any]) -> Config:
+    """The configuration with those of the options `given` that are not None.
+
+    Raises:
+        OptionError: an option is of the other kind, makes no sense or means nothing beside the others.
+    """
+    changes = {FIELDS[name]: given[name] for name in FIELDS if given[name] is not None}
+    kind = config.data.kind
+    for option, value in given.items():
+        if option in OF_KIND[_other(kind)] and value not in (None, [], ()):
+            raise OptionError(f"--{option.replace('_', '-')} is for {_other(kind)}, preset {config.name} for {kind}")
+    if "tokenizer_file" in changes:  # it has its own vocabulary: what the preset says of one counts no more
+        usual = DataConfig()
+        own = {name: getattr(usual, name) for name in ("vocabulary_size", "min_count", "split", "lowercase")}
+        changes = own | changes | {"tokenizer": "huggingface", "tokenizer_file": str(changes["tokenizer_file"])}
+    data = dataclasses.replace(config.data, **changes)
+    data_options(data)  # refuses what makes no sense
+    if kind == MUSIC:  # people write them in several ways
+        meter, playing = meters.parse_meter(data.meter), programs.parse(data.programs)
+        data = dataclasses.replace(data, meter=meters.name(meter), programs=programs.text(playing))
+    return dataclasses.replace(config, data=data)
+
+
+def _other(kind: str) -> str:
+    return TEXT if kind == MUSIC else MUSIC
+
+
+def data_options(data: DataConfig) -> "Options":
+    """What data_prep takes from the sources. Raises OptionError for settings that make no sense."""
+    from data_prep.text import TextOptions  # these with numpy, which --help can do without
+    from data_prep.windows import MelodyOptions
+
+    try:
+        if data.kind == MUSIC:
+            return MelodyOptions.parse(data.meter, data.bars, data.pair_bars, data.programs)
+        return TextOptions(data.tokenizer, **{name: getattr(data, name) for name in TEXT_OPTIONS})
+    except InputError as error:
+        raise OptionError(str(error)) from None
+
+
+def fit_to_dataset(config: Config, dataset: "Dataset", given: Mapping[str, Any]) -> Config:
+    """The configuration with the data options of the dataset.
+
+    Raises:
+        OptionError: the dataset is of the other kind, or an option `given` asks for what it has not.
+    """
+    kind, made = dataset.tokenizer.kind, dict(dataset.info["options"])
+    if kind != config.data.kind:
+        raise OptionError(
+            f"{dataset.path} is {kind}, and preset {config.name} is for {config.data.kind}: choose another"
+        )
+    if kind == MUSIC:
+        made["programs"] = programs.text(frozenset(made["programs"]))
+    for option, field in FIELDS.items():
+        if given[option] is not None and getattr(config.data, field) != made[field]:
+            name = option.replace("_", "-")
+            raise OptionError(f"--{name} {given[option]}: {dataset.path} was prepared with {name} {made[field]}")
+    fields = ("tokenizer", *TEXT_OPTIONS) if kind == TEXT else MUSIC_OPTIONS
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, **{name: made[name] for name in fields}))

@@ -1,0 +1,142 @@
+"""The options of train that change the model and its training; those that are left out have the preset's values."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from cli.options import above_0, at_least, choice, share
+from seqvae import config as settings
+from seqvae.config import Config
+from seqvae.errors import OptionError
+
+BUDGET = ("epochs", "steps", "minutes")
+TRAINING = {field.name for field in dataclasses.fields(settings.TrainConfig)}
+MODEL = ("posterior", "gamma", "minimum_rate", "summary", "latent_to", "dropout")
+
+
+def _whole(meaning: str) -> Any:
+    return typer.Option(metavar="N", callback=at_least(1), help=meaning)
+
+
+def _number(metavar: str, meaning: str) -> Any:
+    return typer.Option(metavar=metavar, callback=at_least(0), help=meaning)
+
+
+def _share(meaning: str) -> Any:
+    return typer.Option(metavar="SHARE", callback=share, help=meaning)
+
+
+Epochs = Annotated[int | None, _whole("End after so many epochs; replaces the preset's budget.")]
+Steps = Annotated[int | None, _whole("End after so many steps of the optimizer.")]
+Minutes = Annotated[float | None, typer.Option(metavar="N", callback=above_0, help="End after so long.")]
+Patience = Annotated[int | None, _whole("End after N epochs without a better valid score.")]
+Select = Annotated[str | None, choice(settings.SELECTIONS, "The valid score by which the best model is kept.")]
+Seed = Annotated[int | None, typer.Option(metavar="N", callback=at_least(0), help="Random numbers start here.")]
+Device = Annotated[str | None, choice(settings.DEVICES, "Where to compute.")]
+Precision = Annotated[str | None, choice(settings.PRECISIONS, "Of matrix products.")]
+
+BatchSize = Annotated[int | None, typer.Option(metavar="B", callback=at_least(1), help="Sequences in a step.")]
+Optimizer = Annotated[str | None, choice(settings.OPTIMIZERS, "What moves the weights.")]
+LearningRate = Annotated[float | None, typer.Option(metavar="RATE", callback=above_0, help="At first.")]
+LearningRateDecay = Annotated[str | None, choice(settings.LEARNING_RATE_DECAYS, "How it falls.")]
+
+Beta = Annotated[float | None, _number("BETA", "Weight of the rate: lower reconstructs better, higher samples better.")]
+Annealing = Annotated[str | None, choice(settings.ANNEALING, "How beta rises from 0.")]
+AnnealingSteps = Annotated[int | None, _whole("Steps that its rise takes.")]
+AnnealingEpochs = Annotated[float | None, typer.Option(metavar="N", callback=above_0, help="The same in epochs.")]
+FreeBits = Annotated[float | None, _number("BITS", "Bits of rate that cost nothing.")]
+FreeBitsPer = Annotated[
+    str | None, choice(settings.FREE_BITS_PER, "Of the total rate, of each latent dimension, of its mean over a batch.")
+]
+FreeBitsForm = Annotated[
+    str | None, choice(settings.FREE_BITS_FORM, "What is charged above them: the excess, or all of it.")
+]
+Mmd = Annotated[float | None, _number("WEIGHT", "Draw all latents towards the prior by their MMD (WAE).")]
+Adversarial = Annotated[float | None, _number("WEIGHT", "The same by a discriminator (AAE).")]
+Aggressive = Annotated[
+    bool | None,
+    typer.Option(
+        "--aggressive/--no-aggressive",
+        help="Train the encoder to its end before each step, while mutual information rises.",
+        show_default=False,
+    ),
+]
+
+WordDropout = Annotated[float | None, _share("Of the decoder's inputs that are hidden.")]
+EncoderDrop = Annotated[float | None, _share("Of the encoder's inputs that are taken out ...")]
+EncoderMask = Annotated[float | None, _share("... hidden ...")]
+EncoderSwap = Annotated[float | None, _share("... moved by a few places.")]
+ScheduledSampling = Annotated[
+    str | None,
+    choice(settings.SCHEDULED_SAMPLING, "How often the decoder reads its own output in training, and how that rises."),
+]
+
+Posterior = Annotated[str | None, choice(settings.POSTERIORS, "The family of q(z|x).")]
+Gamma = Annotated[
+    float | None,
+    typer.Option(metavar="GAMMA", callback=above_0, help="Spread of the means with --posterior batch-norm."),
+]
+MinimumRate = Annotated[
+    float | None, typer.Option(metavar="NATS", callback=above_0, help="Of each sequence with --posterior delta.")
+]
+Summary = Annotated[str | None, choice(settings.SUMMARIES, "Of the encoder's states: the last ones, or all pooled.")]
+LatentTo = Annotated[str | None, choice(settings.LATENT_TO, "z enters each step of the decoder, or its start alone.")]
+Dropout = Annotated[float | None, _share("Of what enters and leaves the decoder's LSTM.")]
+
+
+def with_training_options(config: Config, given: Mapping[str, Any]) -> Config:
+    """The configuration with those of the options `given` that belong to model or training and are not None.
+
+    A budget that is given replaces all of the configuration's, a low learning rate lowers the one it decays to, and of
+    annealing steps and epochs the one that is given counts.
+
+    Raises:
+        OptionError: a phase of the configuration sets an option itself, or it means nothing beside the others.
+    """
+    model = {name: given[name] for name in MODEL if given[name] is not None}
+    changes = {name: value for name, value in given.items() if name in TRAINING and value is not None}
+    _refuse_what_phases_set(config, changes)
+    if any(name in changes for name in BUDGET):
+        changes = dict.fromkeys(BUDGET) | changes
+    if "annealing_steps" in changes and "annealing_epochs" in changes:
+        raise OptionError("--annealing-steps and --annealing-epochs say the same: give one of them")
+    if "annealing_steps" in changes:
+        changes["annealing_epochs"] = None
+    last = min(config.training.final_learning_rate, changes.get("learning_rate", config.training.learning_rate))
+    changed = dataclasses.replace(
+        config,
+        model=dataclasses.replace(config.model, **model),
+        training=dataclasses.replace(config.training, **changes | {"final_learning_rate": last}),
+    )
+    _refuse_idle(changed, given)
+    return changed
+
+
+def _refuse_what_phases_set(config: Config, changes: Mapping[str, Any]) -> None:
+    budget = any(name in phase.changes for phase in config.phases for name in BUDGET)
+    for name, value in changes.items():
+        if (budget and name in BUDGET) or any(name in phase.changes for phase in config.phases):
+            raise OptionError(
+                f"--{name.replace('_', '-')} {value}: the phases of preset {config.name} set it; write the preset to a "
+                f"file with `seqvae presets {config.name} > mine.toml` and change it there"
+            )
+
+
+def _refuse_idle(config: Config, given: Mapping[str, Any]) -> None:
+    """Refuse options that would be read and change nothing."""
+    stages = [training for _, training in config.stages()]
+    free_bits = any(training.free_bits is not None for training in stages)
+    annealing = any(training.annealing != "none" for training in stages)
+    needed = {
+        "gamma": (config.model.posterior == "batch-norm", "--posterior batch-norm"),
+        "minimum_rate": (config.model.posterior == "delta", "--posterior delta"),
+        "free_bits_per": (free_bits, "--free-bits"),
+        "free_bits_form": (free_bits, "--free-bits"),
+        "annealing_steps": (annealing, "--annealing"),
+        "annealing_epochs": (annealing, "--annealing"),
+    }
+    for name, (there, what) in needed.items():
+        if given[name] is not None and not there:
+            raise OptionError(f"--{name.replace('_', '-')} {given[name]}: means nothing without {what}")
