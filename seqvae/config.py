@@ -46,7 +46,7 @@ class DataConfig:
     meter: str = "4/4"
     pair_bars: bool = False  # two 2/4 bars are read as one of 4/4
     programs: str = "0-31"  # the General MIDI programs that count as playing melodies
-    vocabulary_size: int | None = None  # ids at most, the three special ones included
+    vocabulary_size: int | None = None  # ids at most, the four special ones included
     min_count: int = 1  # how often a word must occur in train to be in the vocabulary
     max_length: int = 100  # words (characters, pieces) of a sentence
     long: str = "cut"  # what happens to longer ones

@@ -57,7 +57,7 @@ def information(posterior: Normal, samples: int | None = None, seed: int = 0) ->
 
 def active_units(means: Tensor) -> int:
     """Number of latent dimensions in use: those in which posterior means (N, Z) vary by more than ACTIVE."""
-    return int((means.var(0, unbiased=False) > ACTIVE).sum())
+    return int(((means - means.mean(0)).square().mean(0) > ACTIVE).sum())
 
 
 def _told(mean: Tensor, scale: Tensor, z: Tensor) -> float:

@@ -1,0 +1,65 @@
+"""The Penn Treebank benchmark runs to its table, goes on where it was, and marks what is missing."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import ptb
+from seqvae.config import Config, ModelConfig, TrainConfig
+
+WORDS = ("the", "a", "cat", "dog", "sees", "likes", "N", "<unk>")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for split, lines in (("train", 60), ("valid", 12), ("test", 12)):
+        text = "\n".join(" " + " ".join(rng.choice(WORDS, rng.integers(1, 7))) + " " for _ in range(lines))
+        (tmp_path / f"ptb.{split}.txt").write_text(text + "\n")
+    return tmp_path
+
+
+def small(row: ptb.Row, seed: int) -> Config:
+    model = ModelConfig(embedding_size=4, encoder_size=6, decoder_size=6, decoder_layers=1, latent_size=3)
+    training = TrainConfig(epochs=2, batch_size=8, optimizer="sgd", learning_rate_decay="plateau", seed=seed)
+    return Config("small", model=dataclasses.replace(model, **row.model), training=training)
+
+
+@pytest.fixture
+def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(ptb.Row, "config", small)
+
+    def call(*arguments: str) -> str:
+        command = ["ptb", str(folder), "--out", str(folder / "runs"), "--samples", "5", *arguments]
+        monkeypatch.setattr("sys.argv", command)
+        ptb.main()
+        return capsys.readouterr().out
+
+    return call
+
+
+def test_rows_are_trained_measured_once_and_told(run, folder: Path) -> None:
+    first = run("--rows", "linear", "language-model", "--seeds", "0", "1")
+    figures = json.loads((folder / "runs" / "linear-0" / "test.json").read_text())
+    assert figures["perplexity"] == pytest.approx(np.exp(figures["iw_nll"] / figures["tokens"]))
+    assert f"{figures['iw_nll']:9.2f}" in first
+    assert json.loads((folder / "runs" / "language-model-1" / "test.json").read_text())["rate"] == 0.0
+    lines = first.splitlines()
+    assert sum("linear-" in line for line in lines) == 2
+    assert any("cyclical, seqvae" in line and "not measured" in line for line in lines)
+    assert any("101.24   101.40    0.00    0" in line for line in lines)
+    assert (folder / "runs" / "frontier.png").read_bytes().startswith(b"\x89PNG")
+    before = (folder / "runs" / "linear-0" / "last.pt").stat().st_mtime_ns
+    assert first.split("test split")[1] == run("--rows", "linear").split("test split")[1]
+    assert (folder / "runs" / "linear-0" / "last.pt").stat().st_mtime_ns == before
+
+
+def test_the_presets_of_all_rows_are_sound() -> None:
+    for row in ptb.ROWS.values():
+        config = row.config(3)
+        assert (config.model.embedding_size, config.model.decoder_size) == (256, 256)
+        assert all(training.seed == 3 for _, training in config.stages())
+        assert all(training.batch_size == 32 for _, training in config.stages())
