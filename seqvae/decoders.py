@@ -69,9 +69,7 @@ class LSTMDecoder(nn.Module):
 
     def outputs(self, z: Tensor, tokens: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """What the LSTM says at each step, (B, T, H); arguments as for `forward`. Noise is that of dropout."""
-        previous = self.input(tokens[:, :-1])
-        first = self._first(previous, len(z))
-        inputs = dropped_out(torch.cat([first, previous], dim=1), self._dropout, generator)  # (B, T, E)
+        inputs = dropped_out(self._read(tokens[:, :-1]), self._dropout, generator)  # (B, T, E)
         if self.latent_inputs:
             of_z = z.to(inputs.dtype).unsqueeze(1).expand(-1, tokens.shape[1], -1)
             inputs = torch.cat([inputs, of_z], dim=-1)
@@ -114,16 +112,16 @@ class LSTMDecoder(nn.Module):
         """What the token before adds to the gates of the first layer: (B, 4H)."""
         if state.table is not None and not self._dropout and previous is not None:
             return state.table[previous]
-        B = len(state.context)
-        vectors = self._first(state.context, B)[:, 0] if previous is None else self.input(previous)
+        nothing = torch.empty(len(state.context), 0, dtype=torch.long, device=state.context.device)
+        vectors = self._read(nothing)[:, 0] if previous is None else self.input(previous)
         of_token = self.lstm.all_weights[0][0][:, : self.input.size]
         return F.linear(dropped_out(vectors, self._dropout, generator), of_token)
 
-    def _first(self, like: Tensor, B: int) -> Tensor:
-        """The vector before the first token: (B, 1, E)."""
+    def _read(self, tokens: Tensor) -> Tensor:
+        """The vectors of tokens (B, T), after that of what stands before them: (B, T + 1, E)."""
         if self.bos is None:
-            return like.new_zeros(B, 1, self.input.size)
-        return self.input(torch.full((B, 1), self.bos, device=like.device))
+            return F.pad(self.input(tokens), (0, 0, 1, 0))
+        return self.input(F.pad(tokens, (1, 0), value=self.bos))
 
     def _weights(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:
         """W_ih, W_hh and the bias of a layer."""
