@@ -98,10 +98,12 @@ def read_preset(preset: str | None, sources: Sequence[Path]) -> Config:
 
 
 def kind_of(sources: Sequence[Path]) -> str:
-    """What the first of the sources is, "music" or "text"; a folder with both, or neither, counts as music."""
+    """What the first of the sources is, "music" or "text"; nothing, or a folder with both or neither, is music."""
     from data_prep.dataset import is_dataset, open_dataset
 
-    first = next(iter(sources), Path())
+    if not sources:
+        return MUSIC
+    first = sources[0]
     if is_dataset(first):
         return open_dataset(first).tokenizer.kind
     if not first.is_dir():

@@ -325,8 +325,9 @@ def write_scores(rows: Mapping[Path, Sequence[Score]], titles: Sequence[str], pi
 
 def _where(example: Example) -> str:
     """What a remark is about."""
-    of_file = example.tempo is None and is_path(example.source)
-    return f"{example.source}, line {example.place}" if of_file else example.source[:80]
+    if example.tempo is not None:
+        return example.source
+    return f"{example.source}, line {example.place}" if is_path(example.source) else f"'{example.source[:80]}'"
 
 
 def _batches(ids: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Batch]]:

@@ -5,12 +5,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from command_line import Run, files, runner, succeed
 
 from cli import main as entry
 from data_prep import midi
@@ -23,8 +23,6 @@ from seqvae.vae import SequenceVAE
 
 COMMANDS = [command.name or command.callback.__name__ for command in entry.app.registered_commands]
 TOKENIZER = {"name": "melody", "bars": 2, "meter": [4, 4]}
-
-Run = Callable[..., tuple[int, str, str]]
 
 
 def save_tiny_model(path: Path, latent_size: int) -> None:
@@ -81,31 +79,9 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def seqvae(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], shelf: Path) -> Run:
-    """Run the command in an empty folder; arguments like @a.mid lie on the shelf. Gives exit code, stdout, stderr."""
+    """The command, in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        words = [str(word).replace("@", f"{shelf}/") for word in arguments]
-        monkeypatch.setattr(sys, "argv", ["seqvae", *words])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            entry.main()
-        out, err = capsys.readouterr()
-        assert isinstance(end.value.code, int)
-        return end.value.code, out, err
-
-    return run
-
-
-def succeed(result: tuple[int, str, str]) -> str:
-    """The standard output of a command that did its work and had nothing to complain about."""
-    code, out, err = result
-    assert (code, err) == (0, "")
-    return out
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return runner(monkeypatch, capsys, shelf)
 
 
 def notes(path: Path) -> list[list[int]]:
