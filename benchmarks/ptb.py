@@ -68,10 +68,8 @@ ROWS = {
         literature=(101.03, 100.47, None, None),
     ),
     "linear": Row("VAE, linear annealing", literature=(101.24, 101.40, 0.00, 0)),
-    "cyclical": Row(
-        "cyclical", training={"annealing": "cyclical", "annealing_epochs": 40.0}, literature=(102.78, 108.81, 1.27, 5)
-    ),
-    "aggressive": Row("aggressive", training={"aggressive": True}, literature=(100.89, 99.83, 0.83, 4)),
+    "cyclical": Row("cyclical", preset="ptb-cyclical", literature=(102.78, 108.81, 1.27, 5)),
+    "aggressive": Row("aggressive", preset="ptb-aggressive", literature=(100.89, 99.83, 0.83, 4)),
     "ae-free-bits": Row("AE, then free bits", preset="ptb-ae-free-bits", literature=(100.23, 96.86, 5.31, 32)),
     "best": Row("here: AE, then free bits, cosine", preset="ptb-best"),
 } | {
