@@ -1,7 +1,8 @@
-# make demo    train a small melody model on samples/melodies, make new melodies with it      (about 3 minutes)
-# make test    the whole test suite; ARGS="-k melody -x" goes to pytest
-# make lint    style and types
-# make clean   remove what these have made
+# make demo       train a small melody model on samples/melodies, make new melodies with it   (about 3 minutes)
+# make demo-text  train a small model of sentences on samples/text, make new lines with it    (about 4 minutes)
+# make test       the whole test suite; ARGS="-k melody -x" goes to pytest
+# make lint       style and types
+# make clean      remove what these have made
 # All of them work in .venv, which is made on first use; make PYTHON=python3.12 takes another interpreter.
 
 PYTHON ?= python3
@@ -10,11 +11,13 @@ BIN := $(VENV)/bin
 SETUP := pyproject.toml constraints.txt
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PAIR := samples/melodies/drowsy-maggie.mid samples/melodies/sleepy-maggie-reel.mid
+LINES := "I will praise the LORD with my whole heart" "the wicked shall be cut off from the earth"
+SUM := --plus "I will sing unto the LORD" --plus "the wicked shall fall" --minus "the righteous shall fall"
 OLD_PYTHON := "needs Python >= 3.11, not " + sys.version.split()[0] + "; see make PYTHON=python3.12"
 
 .DEFAULT_GOAL := test
 .DELETE_ON_ERROR:
-.PHONY: demo test lint clean
+.PHONY: demo demo-text test lint clean
 
 # Editable: commands and tests run what lies in this folder, and an edit needs no second install.
 $(VENV)/.installed: $(SETUP)
@@ -37,6 +40,21 @@ demo: $(VENV)/.installed
 	@echo "demo/samples        8 new two-bar melodies from it, and samples.png"
 	@echo "demo/interpolation  one tune turning into another with the model that comes with seqvae"
 
+demo-text: $(VENV)/.installed
+	rm -rf demo-text
+	$(BIN)/seqvae train samples/text --preset text-words --minutes 3 --out demo-text/model
+	@echo
+	$(BIN)/seqvae sample -n 8 --temperature 0.5 --seed 1 --model demo-text/model --out demo-text/samples.txt
+	@echo
+	$(BIN)/seqvae interpolate $(LINES) --model demo-text/model --out demo-text/interpolation.txt
+	@echo
+	$(BIN)/seqvae reconstruct "he shall not be afraid" --model demo-text/model --out demo-text/reconstruction.txt
+	@echo
+	$(BIN)/seqvae arithmetic $(SUM) --model demo-text/model --out demo-text/arithmetic.txt
+	@echo
+	@echo "demo-text/model  the model trained just now on samples/text, and its figures in metrics.csv"
+	@echo "demo-text/*.txt  the lines above: drawn, between two, remembered, and at a sum of lines"
+
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(ARGS)
 
@@ -46,5 +64,5 @@ lint: $(VENV)/.installed-test
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo demo-text build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find cli data_prep seqvae tests -name __pycache__ -type d -prune -exec rm -rf {} +
