@@ -70,6 +70,15 @@ def test_latents_come_back_as_they_were(tmp_path: Path) -> None:
     )
 
 
+def test_latents_of_sentences_have_lines_and_no_tempo(tmp_path: Path) -> None:
+    before = Latents(A[None], np.abs(A[None]), ["the cat sat"], [7], None, "psalms", "text")
+    before.save(tmp_path / "latents.npz")
+    with np.load(tmp_path / "latents.npz", allow_pickle=False) as arrays:
+        assert sorted(arrays) == ["line", "mean", "model", "scale", "source"]
+    after = Latents.load(tmp_path / "latents.npz")
+    assert (after.source, after.place, after.tempo, after.kind) == (["the cat sat"], [7], None, "text")
+
+
 def test_only_mean_is_needed(tmp_path: Path) -> None:
     np.savez(tmp_path / "z.npz", mean=np.zeros((4, 2)))
     assert len(Latents.load(tmp_path / "z.npz")) == 4
