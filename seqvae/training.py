@@ -182,7 +182,7 @@ class _Run:
 def _open(config: Config, dataset: Path, out: Path, *, resume: bool, force: bool) -> _Run:
     data = SequenceData(dataset)
     if not len(data.dataset.split("valid")):
-        raise TrainingError(f"{dataset} has nothing to validate on: there is too little in it, add more")
+        raise TrainingError(f"{dataset} has nothing to validate on: its sequences are too few, add more")
     config = fitted(config, data, dataset)
     device = choose_device(config.training.device)
     for _, training in config.stages():

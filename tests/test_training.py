@@ -170,7 +170,7 @@ def test_steps_that_are_not_finite_are_skipped_counted_and_end_in_advice(
 def test_a_dataset_with_nothing_to_validate_on_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     Score((Note(60, 0, 32),), 32).write_midi(tmp_path / "one.mid")
     lonely = prepare([tmp_path / "one.mid"], tmp_path / "dataset", MelodyOptions(), workers=1).path
-    with pytest.raises(TrainingError, match="too little in it, add more"):
+    with pytest.raises(TrainingError, match="too few, add more"):
         train(CONFIG, lonely, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
