@@ -2,8 +2,43 @@
 
 import csv
 import importlib.util
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from seqvae.batch import Batch
+
+
+@dataclass
+class Averages:
+    """Of the figures of the steps since the last epoch ended."""
+
+    totals: dict[str, float] = field(default_factory=dict)
+    latest: dict[str, float] = field(default_factory=dict)
+    sequences: int = 0
+    tokens: int = 0
+    steps: int = 0
+
+    def add(self, batch: Batch, figures: dict[str, float]) -> None:
+        """Add a step."""
+        self.latest = figures
+        for name, value in figures.items():
+            self.totals[name] = self.totals.get(name, 0.0) + value * len(batch)
+        self.sequences += len(batch)
+        self.tokens += batch.count
+        self.steps += 1
+
+    def means(self) -> dict[str, float]:
+        """Averages over the sequences."""
+        return {f"train_{name}": total / self.sequences for name, total in self.totals.items()}
+
+    def shown(self, steps_a_second: float | None) -> str:
+        """For the progress line."""
+        speed = self.tokens / max(1, self.steps) * (steps_a_second or 0.0)
+        figures = [
+            f"{name}={value:.3f}" if name == "beta" else f"{name}={value:.2f}" for name, value in self.latest.items()
+        ]
+        return ", ".join([*figures, f"tokens/s={speed:,.0f}"])
 
 
 class MetricsLog:

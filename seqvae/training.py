@@ -26,7 +26,7 @@ from seqvae.devices import autocast, choose_device, choose_precision
 from seqvae.errors import OptionError, TrainingError
 from seqvae.evaluation import evaluate
 from seqvae.interruption import Interruption
-from seqvae.metrics import MetricsLog
+from seqvae.metrics import Averages, MetricsLog
 from seqvae.optimization import INNER_STEPS, Optimization
 from seqvae.progress import Progress
 from seqvae.run_folder import CONFIG_FILE, MODEL_FILE, STATE_FILE, check_place, read_config
@@ -122,38 +122,6 @@ def _train_phase(run: "_Run", interruption: Interruption, progress: bool, on_epo
 
 
 @dataclass
-class _Sums:
-    """Figures of the steps since the last epoch ended."""
-
-    totals: dict[str, float] = field(default_factory=dict)
-    latest: dict[str, float] = field(default_factory=dict)
-    sequences: int = 0
-    tokens: int = 0
-    steps: int = 0
-
-    def add(self, batch: Batch, figures: dict[str, float]) -> None:
-        """Add a step."""
-        self.latest = figures
-        for name, value in figures.items():
-            self.totals[name] = self.totals.get(name, 0.0) + value * len(batch)
-        self.sequences += len(batch)
-        self.tokens += batch.count
-        self.steps += 1
-
-    def means(self) -> dict[str, float]:
-        """Averages over the sequences."""
-        return {f"train_{name}": total / self.sequences for name, total in self.totals.items()}
-
-    def shown(self, steps_a_second: float | None) -> str:
-        """For the progress line."""
-        speed = self.tokens / max(1, self.steps) * (steps_a_second or 0.0)
-        figures = [
-            f"{name}={value:.3f}" if name == "beta" else f"{name}={value:.2f}" for name, value in self.latest.items()
-        ]
-        return ", ".join([*figures, f"tokens/s={speed:,.0f}"])
-
-
-@dataclass
 class _Run:
     """Everything a run works with."""
 
@@ -165,7 +133,7 @@ class _Run:
     done: Progress
     log: MetricsLog
     optimization: Optimization = field(init=False)
-    sums: _Sums = field(default_factory=_Sums)
+    sums: Averages = field(default_factory=Averages)
 
     def __post_init__(self) -> None:
         self.stages = self.config.stages()
@@ -300,7 +268,7 @@ def _finish_epoch(run: _Run) -> str | None:
     done.epoch += 1
     valid = _validate(run)
     run.log.write(done.epoch, done.step, done.elapsed, run.sums.means() | valid)
-    run.sums = _Sums()
+    run.sums = Averages()
     if done.is_better(valid, training):
         done.best = valid | {"step": float(done.step)}
         _save_model(run, done.best)
