@@ -123,7 +123,8 @@ def train(
     from seqvae.previews import Previews
     from seqvae.training import train as run_training
 
-    _report(run_training(config, dataset.path, run, resume=resume, force=force, on_epoch=Previews(dataset.path)))
+    previews = Previews(dataset.path)
+    _report(run_training(config, dataset.path, run, resume=resume, force=force, on_epoch=previews), dataset.path)
 
 
 def _default_run(sources: Sequence[Path] | None, preset: str) -> Path:
@@ -158,7 +159,7 @@ def _dataset(sources: Sequence[Path], config: Config, run: Path, given: Mapping[
     return made
 
 
-def _report(result: "TrainResult") -> None:
+def _report(result: "TrainResult", dataset: Path) -> None:
     """Where the results are, how good they are, and what to try next."""
     if result.skipped_steps:
         say(f"skipped: {count(result.skipped_steps, 'step')} with a loss or gradient that was not finite")
@@ -173,4 +174,5 @@ def _report(result: "TrainResult") -> None:
         raise typer.Exit(INTERRUPTED)
     if result.stopped == "early":
         say("it ended early: the valid score did not get better any more")
+    say(f"measure it: seqvae evaluate {dataset} --model {result.run}")
     say(f"try it: seqvae sample --model {result.run}")

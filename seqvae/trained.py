@@ -45,7 +45,7 @@ BATCH = 512  # sequences decoded or encoded at a time
 Item = Path | str | Score
 
 
-class Decoding(TypedDict, total=False):
+class HowToDecode(TypedDict, total=False):
     """How results are decoded; what each means says `TrainedModel.decode`."""
 
     temperature: float
@@ -141,6 +141,8 @@ class TrainedModel:
         """As `encode`, of what `read` has found."""
         if not found:
             raise OptionError("there is nothing to encode")
+        if not self.config.model.latent_size:
+            raise ModelError(f"model '{self.name}' has no latents: it can be sampled and evaluated, no more")
         mean = np.empty((len(found), self.config.model.latent_size), np.float32)
         scale = np.empty_like(mean)
         for rows, batch in _batches([example.ids for example in found]):
@@ -198,7 +200,7 @@ class TrainedModel:
         ]
         return self._written(torch.cat(parts).cpu().numpy(), tempo)
 
-    def sample(self, n: int = 8, **how: Unpack[Decoding]) -> list[Any]:
+    def sample(self, n: int = 8, **how: Unpack[HowToDecode]) -> list[Any]:
         """New scores or sentences: n latents from the prior, decoded at temperature 1 unless told otherwise."""
         if n < 1:
             raise OptionError(f"-n {n}: must be at least 1")
@@ -210,7 +212,7 @@ class TrainedModel:
         return self.decode(z, **how)
 
     def interpolate(
-        self, a: Item, b: Item, steps: int = 7, bar: int | None = None, **how: Unpack[Decoding]
+        self, a: Item, b: Item, steps: int = 7, bar: int | None = None, **how: Unpack[HowToDecode]
     ) -> list[Any]:
         """`steps` results from the model's own picture of a to that of b, along the great circle between their means.
 
@@ -219,7 +221,7 @@ class TrainedModel:
         """
         return self.interpolate_latents(self.encode([a, b], bar, all_windows=False), steps, **how)
 
-    def interpolate_latents(self, ends: Latents, steps: int = 7, **how: Unpack[Decoding]) -> list[Any]:
+    def interpolate_latents(self, ends: Latents, steps: int = 7, **how: Unpack[HowToDecode]) -> list[Any]:
         """As `interpolate`, between the two of `ends`, which are encoded already."""
         if steps < 2:
             raise OptionError(f"--steps {steps}: must be at least 2, the two ends")
@@ -232,21 +234,21 @@ class TrainedModel:
         items: Item | Sequence[Item],
         bar: int | None = None,
         all_windows: bool | None = None,
-        **how: Unpack[Decoding],
+        **how: Unpack[HowToDecode],
     ) -> list[Any]:
         """Each file, score or sentence as the model remembers it: its posterior mean, decoded."""
         found = self.encode(items, bar, all_windows)
         return self.decode(found.mean, tempo=found.tempo, **how)
 
     def arithmetic(
-        self, plus: Sequence[Item], minus: Sequence[Item] = (), bar: int | None = None, **how: Unpack[Decoding]
+        self, plus: Sequence[Item], minus: Sequence[Item] = (), bar: int | None = None, **how: Unpack[HowToDecode]
     ) -> Any:
         """What lies at the sum of the means of `plus` less those of `minus`; of a file its first window or sentence."""
         if not plus:
             raise OptionError("--plus: give at least one file or sentence to start from")
         return self.add_latents(self.encode([*plus, *minus], bar, all_windows=False), len(plus), **how)
 
-    def add_latents(self, found: Latents, plus: int, **how: Unpack[Decoding]) -> Any:
+    def add_latents(self, found: Latents, plus: int, **how: Unpack[HowToDecode]) -> Any:
         """As `arithmetic`, with latents that are encoded already: the first `plus` count, the others are taken away."""
         z = latents.arithmetic(list(found.mean[:plus]), list(found.mean[plus:]))
         return self.decode(z, tempo=found.tempo and found.tempo[0], **how)[0]

@@ -146,6 +146,7 @@ def test_sample(seqvae: Run) -> None:
         (["--temperature", 0.2], False),
         (["--top-k", 1], False),
         (["--top-p", 0.01], False),
+        (["--beam", 3], False),
     ],
 )
 def test_the_same_seed_gives_the_same_bytes_and_each_option_acts(seqvae: Run, option: list, same: bool) -> None:
@@ -341,6 +342,13 @@ def test_train_prepares_once_tells_where_and_refuses_to_overwrite(seqvae: Run, s
     succeed(seqvae("sample", "-n", 1, "--model", "runs/tunes-small"))
 
 
+def test_without_a_preset_the_kind_of_the_sources_picks_one(seqvae: Run) -> None:
+    code, _, err = seqvae("train", "@tunes", "--steps", 1, "--batch-size", 2)
+    assert code == 0
+    assert err == "seqvae: preset melody-2bar, as this is music; --preset takes another\n"
+    assert load("runs/tunes-melody-2bar").config.name == "melody-2bar"
+
+
 def test_resuming_needs_the_run_alone_and_ends_with_the_same_weights(seqvae: Run, small: list[str]) -> None:
     succeed(seqvae("prepare", "@tunes", "--out", "D"))
     succeed(seqvae("train", "D", *small, "--steps", 6, "--out", "whole"))
@@ -364,14 +372,27 @@ OPTIONS = [
     (["--scheduled-sampling", "exponential"], {"scheduled_sampling": "exponential"}),
     (["--patience", 4, "--seed", 11], {"patience": 4, "seed": 11}),
     (["--device", "cpu", "--precision", "fp32"], {"device": "cpu", "precision": "fp32"}),
+    (["--free-bits", 2, "--free-bits-form", "mask"], {"free_bits_form": "mask"}),
+    (["--optimizer", "sgd", "--learning-rate-decay", "none"], {"optimizer": "sgd", "learning_rate_decay": "none"}),
+    (
+        ["--mmd", 1, "--word-dropout", 0.2, "--encoder-swap", 0.1],
+        {"mmd": 1.0, "word_dropout": 0.2, "encoder_swap": 0.1},
+    ),
+    (["--adversarial", 1, "--encoder-drop", 0.1, "--encoder-mask", 0.1], {"adversarial": 1.0, "encoder_drop": 0.1}),
+    (["--aggressive", "--annealing-epochs", 2], {"aggressive": True, "annealing_epochs": 2.0}),
+    (["--select", "distortion"], {"select": "distortion"}),
+    (["--posterior", "batch-norm", "--gamma", 0.7, "--summary", "mean"], {"posterior": "batch-norm", "gamma": 0.7}),
+    (["--posterior", "delta", "--minimum-rate", 2], {"posterior": "delta", "minimum_rate": 2.0}),
+    (["--latent-to", "start", "--dropout", 0.1], {"latent_to": "start", "dropout": 0.1}),
 ]
 
 
-@pytest.mark.parametrize(("options", "wanted"), OPTIONS, ids=[options[0] for options, _ in OPTIONS])
+@pytest.mark.parametrize(("options", "wanted"), OPTIONS, ids=[" ".join(map(str, options)) for options, _ in OPTIONS])
 def test_training_options_reach_the_run(seqvae: Run, small: list[str], options: list, wanted: dict) -> None:
     succeed(seqvae("train", "@tunes", *small, "--out", "run", *options))
-    training = Config.from_toml(Path("run/config.toml").read_text()).training
-    assert {name: getattr(training, name) for name in wanted} == wanted
+    config = Config.from_toml(Path("run/config.toml").read_text())
+    settings = vars(config.model) | vars(config.training)
+    assert {name: settings[name] for name in wanted} == wanted
 
 
 def test_a_run_keeps_the_windows_of_its_dataset(seqvae: Run, small: list[str]) -> None:
@@ -398,7 +419,7 @@ def test_options_of_the_data_reach_the_run(seqvae: Run, small: list[str]) -> Non
 def test_too_little_music_to_train_on(seqvae: Run, small: list[str]) -> None:
     code, _, err = seqvae("train", "@waltz.mid", *small, "--meter", "3/4", "--out", "run")
     assert code == 1
-    assert "too few" in err
+    assert "nothing to validate on" in err
     assert not Path("run").exists()
 
 
@@ -446,6 +467,15 @@ WRONG_USE = [
     ["train", "@tunes", "--free-bits-per", "step"],
     ["train", "@tunes", "--scheduled-sampling", "never"],
     ["train", "@tunes", "--precision", "fp8"],
+    ["train", "@tunes", "--gamma", 0.5],
+    ["train", "@tunes", "--free-bits-per", "dimension"],
+    ["train", "@tunes", "--vocabulary-size", 100],
+    ["train", "@tunes", "--valid", "@a.mid"],
+    ["prepare", "@tunes", "--out", "D", "--encoding", "utf-8"],
+    ["sample", "--beam", 4, "--top-k", 3, *TINY],
+    ["interpolate", "@a.mid", "@b.mid", "--encoding", "utf-8", *TINY],
+    ["evaluate", "@tunes", "--encoding", "utf-8", *TINY],
+    ["info", "@a.mid", "--encoding", "utf-8"],
     ["train", "--resume"],
     ["train", "--resume", "--out", "@nothing"],
     ["train", "@tunes", "--resume", "--force", "--out", "x"],

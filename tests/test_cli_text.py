@@ -300,6 +300,34 @@ def test_train_prepares_once_previews_lines_and_says_how_to_go_on(seqvae: Run) -
     told(seqvae, "interpolate", CAT, STORM, "--model", "runs/notes-small")
 
 
+def test_the_kind_of_the_sources_picks_the_preset(seqvae: Run) -> None:
+    for source in ("@notes.txt", "@more"):
+        run = Path("runs", f"{Path(source[1:]).stem}-text-words")
+        _, notes = told(seqvae, "train", source, "--steps", 1, "--batch-size", 4)
+        assert notes == ["seqvae: preset text-words, as this is text; --preset takes another"]
+        assert load(run).config.name == "text-words"
+    succeed(seqvae("prepare", "@notes.txt", "--out", "D"))
+    assert told(seqvae, "train", "D", "--steps", 1, "--batch-size", 4)[1][0].startswith("seqvae: preset text-words")
+    code, _, err = seqvae("train", "D", "--preset", "melody-2bar")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "D is text" in err
+
+
+def test_characters_have_a_preset_of_their_own(seqvae: Run) -> None:
+    succeed(seqvae("train", "@notes.txt", "--preset", "text-chars", "--steps", 1, "--batch-size", 4, "--out", "run"))
+    assert load("run").tokenizer.name == "characters"
+
+
+def test_a_language_model_has_no_latents_to_move_in(seqvae: Run) -> None:
+    Path("lm.toml").write_text(PRESET.replace("latent_size = 4", "latent_size = 0"))
+    succeed(seqvae("train", "@notes.txt", "--preset", "lm.toml", "--out", "run"))
+    assert len(told(seqvae, "sample", "-n", 3, "--seed", 1, "--model", "run")[0]) == 3
+    assert "perplexity" in succeed(seqvae("evaluate", "@notes.txt", "--model", "run"))
+    code, _, err = seqvae("interpolate", CAT, STORM, "--model", "run")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "no latents" in err
+
+
 def test_a_run_is_resumed_to_the_same_weights(seqvae: Run) -> None:
     succeed(seqvae("train", "@notes.txt", *SMALL, "--steps", 6, "--out", "runs/whole"))
     succeed(seqvae("train", "@notes.txt", *SMALL, "--steps", 2, "--out", "runs/parts"))
@@ -384,7 +412,7 @@ def test_training_options_reach_the_run(seqvae: Run, options: list, wanted: dict
 def test_too_little_text_to_train_on(seqvae: Run) -> None:
     code, _, err = seqvae("train", "@one.txt", *SMALL, "--out", "run")
     assert (code, err.count("\n")) == (1, 1)
-    assert "too few" in err
+    assert "nothing to validate on" in err
     assert not Path("run").exists()
 
 
