@@ -72,13 +72,12 @@ def check_file(path: Path, kind: str) -> None:
         raise InputError(f"{path} does not exist")
     if kind == TEXT and suffix in SUFFIXES:
         raise InputError(f"{path} is music, and text is read here: choose a model or preset for music, or text files")
-    if kind == MUSIC and suffix in TEXT_SUFFIXES:
+    if kind == MUSIC and suffix not in SUFFIXES:
+        text = "text, " * (suffix in TEXT_SUFFIXES)
         raise InputError(
-            f"{path} is text, no kind of file that is read here; these are: {' '.join(SUFFIXES)}. For sentences choose "
+            f"{path} is {text}no kind of file that is read here; these are: {' '.join(SUFFIXES)}. For sentences choose "
             "a model or preset for text, like --preset text-words"
         )
-    if kind == MUSIC and suffix not in SUFFIXES:
-        raise InputError(f"{path} is no kind of file that is read here; these are: {' '.join(SUFFIXES)}")
 
 
 def _files_of(path: Path, kind: str) -> Iterator[Path]:
