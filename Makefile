@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 SETUP := pyproject.toml constraints.txt
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PAIR := samples/melodies/drowsy-maggie.mid samples/melodies/sleepy-maggie-reel.mid
-LINES := "I will praise the LORD with my whole heart" "the wicked shall be cut off from the earth"
+LINES := "the LORD is my shepherd" "a wise son maketh a glad father"
 SUM := --plus "I will sing unto the LORD" --plus "the wicked shall fall" --minus "the righteous shall fall"
 OLD_PYTHON := "needs Python >= 3.11, not " + sys.version.split()[0] + "; see make PYTHON=python3.12"
 
@@ -46,11 +46,11 @@ demo-text: $(VENV)/.installed
 	@echo
 	$(BIN)/seqvae sample -n 8 --temperature 0.5 --seed 1 --model demo-text/model --out demo-text/samples.txt
 	@echo
-	$(BIN)/seqvae interpolate $(LINES) --model demo-text/model --out demo-text/interpolation.txt
+	$(BIN)/seqvae interpolate $(LINES) --beam 5 --model demo-text/model --out demo-text/interpolation.txt
 	@echo
 	$(BIN)/seqvae reconstruct "he shall not be afraid" --model demo-text/model --out demo-text/reconstruction.txt
 	@echo
-	$(BIN)/seqvae arithmetic $(SUM) --model demo-text/model --out demo-text/arithmetic.txt
+	$(BIN)/seqvae arithmetic $(SUM) --beam 5 --model demo-text/model --out demo-text/arithmetic.txt
 	@echo
 	@echo "demo-text/model  the model trained just now on samples/text, and its figures in metrics.csv"
 	@echo "demo-text/*.txt  the lines above: drawn, between two, remembered, and at a sum of lines"
