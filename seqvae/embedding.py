@@ -10,7 +10,12 @@ TOKEN_SPREAD = 0.5  # of what a token adds to a gate before training
 
 
 class TokenInput(nn.Module):
-    """(B, T) ids -> (B, T, E): rows of the identity (one-hot, E = V), or of a learned embedding."""
+    """(B, T) ids -> (B, T, E): rows of the identity (one-hot, E = V), or of a learned embedding.
+
+    With `sparse` the gradient holds the rows that were read alone: of a large vocabulary a batch reads few.
+    """
+
+    sparse = False
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -22,7 +27,7 @@ class TokenInput(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """ids (...) -> vectors (..., E)."""
-        return F.embedding(tokens, self.rows)
+        return F.embedding(tokens, self.rows, sparse=self.sparse and self.training)
 
 
 def dropped_out(x: Tensor, share: float, generator: torch.Generator | None) -> Tensor:

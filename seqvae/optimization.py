@@ -6,7 +6,7 @@ All noise of a step is a function of (seed, step), so that a run that was interr
 weights of one that was not (on a CPU).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from seqvae.batch import Batch
 from seqvae.config import TrainConfig
 from seqvae.devices import autocast
+from seqvae.embedding import TokenInput
 from seqvae.objectives import charged_rate
 from seqvae.regularisers import Adversary, mmd
 from seqvae.schedules import annealed_beta, learning_rate, sampling_probability
@@ -46,9 +47,14 @@ class Optimization:
 
     def renew(self) -> None:
         """A new optimizer of the weights, which remembers nothing."""
-        kind = torch.optim.Adam if self.training.optimizer == "adam" else torch.optim.SGD
+        plain = self.training.optimizer == "sgd"
+        sparse = plain and self.device.type == "cpu"  # Adam moves all rows, and a GPU all at once
+        for part in self.model.modules():
+            if isinstance(part, TokenInput):
+                part.sparse = sparse
+        kind = torch.optim.SGD if plain else torch.optim.Adam
         self.optimizer: torch.optim.Optimizer = kind(
-            self.model.parameters(), lr=self.training.learning_rate, fused=True
+            self.model.parameters(), lr=self.training.learning_rate, fused=not sparse
         )
 
     def step(self, batch: Batch, number: int, within: int, share: float, halvings: int) -> dict[str, float] | None:
@@ -162,11 +168,25 @@ class Optimization:
 
     def _update(self, loss: Tensor) -> bool:
         """Clip the gradients and move the weights, if all is finite."""
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.training.clip)
+        norm = clip(self.model.parameters(), self.training.clip)
         finite = bool(torch.isfinite(loss) & torch.isfinite(norm))
         if finite:
             self.optimizer.step()
         return finite
+
+
+def clip(parameters: Iterable[nn.Parameter], most: float) -> Tensor:
+    """Shorten all gradients together, sparse ones too, to a norm of at most `most`; the norm that they had."""
+    parts = []
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.coalesce()
+            parts.append(parameter.grad.values())
+        elif parameter.grad is not None:
+            parts.append(parameter.grad)
+    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(part) for part in parts]))
+    torch._foreach_mul_(parts, (most / (norm + 1e-6)).clamp(max=1.0))
+    return norm
 
 
 def _prior(z: Tensor, generator: torch.Generator) -> Tensor:

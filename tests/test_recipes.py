@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from data_prep.dataset import prepare
 from data_prep.score import Note, Score
@@ -17,7 +18,8 @@ from seqvae import training
 from seqvae.checkpoint import load_model
 from seqvae.config import Config, ModelConfig, Phase, TrainConfig
 from seqvae.data import SequenceData
-from seqvae.optimization import Optimization
+from seqvae.embedding import TokenInput
+from seqvae.optimization import Optimization, clip
 from seqvae.training import train
 
 MODEL = ModelConfig(encoder_size=12, decoder_size=12, latent_size=6, embedding_size=8, decoder_layers=1)
@@ -254,3 +256,27 @@ def test_the_encoder_alone_is_trained_to_its_end(text: Path) -> None:
         model.decoder.state_dict(),
         {n.removeprefix("decoder."): t for n, t in before.items() if n.startswith("decoder")},
     )
+
+
+def test_clipping_is_that_of_torch_for_sparse_gradients_too() -> None:
+    def gradients(sparse: bool) -> tuple[nn.Embedding, nn.Linear]:
+        torch.manual_seed(0)
+        rows, linear = nn.Embedding(9, 4, sparse=sparse), nn.Linear(4, 2)
+        linear(rows(torch.tensor([1, 1, 5]))).square().sum().backward()
+        return rows, linear
+
+    for most in (0.1, 1e9):
+        dense, sparse = gradients(False), gradients(True)
+        expected = nn.utils.clip_grad_norm_([dense[0].weight, *dense[1].parameters()], most)
+        torch.testing.assert_close(clip([sparse[0].weight, *sparse[1].parameters()], most), expected)
+        torch.testing.assert_close(sparse[0].weight.grad.to_dense(), dense[0].weight.grad)
+        torch.testing.assert_close(sparse[1].weight.grad, dense[1].weight.grad)
+
+
+def test_sparse_gradients_lead_to_the_same_weights(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sgd = config(optimizer="sgd", learning_rate=0.5)
+    sparse = after_two_steps(text, sgd)
+    monkeypatch.setattr(TokenInput, "sparse", property(lambda part: False, lambda part, value: None))
+    dense = after_two_steps(text, sgd)
+    for name, weight in sparse.items():
+        torch.testing.assert_close(weight, dense[name])
