@@ -119,7 +119,10 @@ class Optimization:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The reverse of `state_dict`."""
+        fused = [group["fused"] for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
+        for group, ours in zip(self.optimizer.param_groups, fused, strict=True):
+            group["fused"] = ours  # of this device, whichever the run began on
         if self.adversary is not None:
             self.adversary.load_state_dict(state["adversary"])
 

@@ -280,3 +280,12 @@ def test_sparse_gradients_lead_to_the_same_weights(text: Path, monkeypatch: pyte
     dense = after_two_steps(text, sgd)
     for name, weight in sparse.items():
         torch.testing.assert_close(weight, dense[name])
+
+
+def test_a_run_of_a_gpu_goes_on_on_a_cpu(text: Path, tmp_path: Path) -> None:
+    train(config(optimizer="sgd", steps=2), text, tmp_path / "run")
+    state = training.load_state(tmp_path / "run" / "last.pt")
+    for group in state["optimization"]["optimizer"]["param_groups"]:
+        group["fused"] = True  # as a GPU has it
+    torch.save(state, tmp_path / "run" / "last.pt")
+    assert train(config(optimizer="sgd"), text, tmp_path / "run", resume=True).steps == 3
