@@ -118,7 +118,7 @@ def measured(run: Path, dataset: Path, samples: int, precision: str) -> dict[str
     model = load_model(run / "model.safetensors").model.to(device)
     batches = SequenceData(dataset).batches("test", 32)
     with autocast(device, choose_precision(precision, device)):
-        return evaluate(model, batches, samples=samples, free_running=False)
+        return evaluate(model, batches, samples=samples, free_running=False, progress=True)
 
 
 def run_row(name: str, seed: int, dataset: Path, out: Path, samples: int, precision: str) -> None:

@@ -85,11 +85,11 @@ def evaluate(
     if encoding is not None and not whole:
         raise OptionError(f"--encoding {encoding}: is for text files")
     if whole:
-        figures = vae.evaluate(_sentences(sources, vae, encoding), samples=samples, seed=seed)
+        figures = vae.evaluate(_sentences(sources, vae, encoding), samples=samples, seed=seed, progress=True)
     else:
         split = split or "test"
         with _dataset(sources, vae) as dataset:
-            figures = vae.evaluate(dataset, split, samples, seed)
+            figures = vae.evaluate(dataset, split, samples, seed, progress=True)
     say(f"model {vae.name} on {'' if whole else f'the {split} split of '}{', '.join(sources)}")
     for name in sorted(figures, key=list(MEANINGS).index):
         say(f"  {name:22} {figures[name]:10.4f}   {MEANINGS[name]}")

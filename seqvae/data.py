@@ -4,11 +4,13 @@ Everything random is a function of (seed, epoch) or (seed, step) alone, so that 
 an uninterrupted one would have seen. Rows are cut from the memory-mapped file as they are needed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from data_prep.dataset import Dataset, open_dataset
 from data_prep.ragged import Ragged
@@ -30,6 +32,29 @@ def transposed(ids: np.ndarray, pitch_ids: range, most: int, rng: np.random.Gene
     up = np.minimum(most, pitch_ids.stop - 1 - highest)
     shift = rng.integers(down, up, endpoint=True)
     return np.where(notes, ids + shift[:, None], ids).astype(ids.dtype)
+
+
+def in_batches(ids: Sequence[np.ndarray], batch_size: int) -> Iterator[tuple[np.ndarray, Batch]]:
+    """All sequences in batches of like length, and the places of each batch's."""
+    lengths = np.array([len(row) for row in ids])
+    for rows in np.array_split(np.argsort(lengths, kind="stable"), range(batch_size, len(ids), batch_size)):
+        tokens = pad_sequence([torch.from_numpy(ids[row].astype(np.int64)) for row in rows], batch_first=True)
+        equal = (lengths[rows] == lengths[rows[0]]).all()
+        yield rows, Batch(tokens, None if equal else torch.from_numpy(lengths[rows]))
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Batches that are made one at a time, as they are asked for."""
+
+    plan: Sequence[np.ndarray]  # the rows of each
+    batch: Callable[[np.ndarray], Batch]
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return map(self.batch, self.plan)
 
 
 class SequenceData:
@@ -62,7 +87,7 @@ class SequenceData:
             return Batch(torch.from_numpy(moved), batch.lengths)
         return batch
 
-    def batches(self, split: str, batch_size: int, most: int | None = None) -> Iterator[Batch]:
+    def batches(self, split: str, batch_size: int, most: int | None = None) -> "Batches":
         """A split, each sequence once; `most` ends it after so many of its first."""
         rows = self.dataset.split(split)
         some = np.arange(len(rows))[:most]
@@ -70,8 +95,7 @@ class SequenceData:
             plan = batches_of_like_length(rows.lengths[some], batch_size, np.random.default_rng(0))
         else:
             plan = [some[start : start + batch_size] for start in range(0, len(some), batch_size)]
-        for part in plan:
-            yield self._batch(rows, part)
+        return Batches(plan, lambda part: self._batch(rows, part))
 
     def first(self, split: str, n: int) -> Batch:
         """The first n sequences of a split, or all it has."""

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 from torch.distributions import Normal
+from tqdm import tqdm
 
 from seqvae.batch import Batch
 from seqvae.information import active_units, information
@@ -32,6 +33,7 @@ def evaluate(
     *,
     accuracy: bool = True,
     free_running: bool = True,
+    progress: bool = False,
 ) -> dict[str, float]:
     """Averages over all sequences of `batches`, in nats a sequence and in shares of 1.
 
@@ -43,6 +45,7 @@ def evaluate(
         seed: of the noise; the same seed gives the same figures.
         accuracy: count the tokens that are predicted rightly; one more pass of the decoder.
         free_running: decode each sequence from its posterior mean; as many steps as it is long.
+        progress: show a bar on stderr, if that is a terminal.
 
     Returns:
         elbo, distortion, rate, its parts mutual_information (at most mutual_information_cap) and aggregate_rate, and
@@ -62,7 +65,8 @@ def evaluate(
     found: dict[str, list[Tensor]] = {}
     posteriors: list[Normal] = []
     sequences, tokens = 0, 0
-    for batch in batches:
+    bar = tqdm(batches, "evaluating", unit=" batches", leave=False, disable=None if progress else True)
+    for batch in bar:
         sequences, tokens = sequences + len(batch), tokens + batch.count
         moved = batch.to(device)
         posterior = model.encode(moved.tokens, moved.lengths)

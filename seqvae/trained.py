@@ -10,13 +10,12 @@ that the same latent gives the same result.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, cast
 
 import numpy as np
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
 from data_prep.errors import InputError
 from data_prep.examples import Example, examples, sentence, sentence_examples
@@ -28,10 +27,9 @@ from data_prep.tokenizers.base import Tokenizer, create
 from data_prep.tokenizers.text import TextTokenizer
 from data_prep.windows import MelodyOptions
 from seqvae import latents, sampling
-from seqvae.batch import Batch
 from seqvae.checkpoint import ModelFile, load_model, save_model
 from seqvae.config import TEXT, Config
-from seqvae.data import SequenceData
+from seqvae.data import SequenceData, in_batches
 from seqvae.devices import choose_device
 from seqvae.errors import ModelError, OptionError
 from seqvae.evaluation import evaluate
@@ -145,7 +143,7 @@ class TrainedModel:
             raise ModelError(f"model '{self.name}' has no latents: it can be sampled and evaluated, no more")
         mean = np.empty((len(found), self.config.model.latent_size), np.float32)
         scale = np.empty_like(mean)
-        for rows, batch in _batches([example.ids for example in found]):
+        for rows, batch in in_batches([example.ids for example in found], BATCH):
             moved = batch.to(self.device)
             posterior = self.model.encode(moved.tokens, moved.lengths)
             mean[rows], scale[rows] = posterior.loc.cpu().numpy(), posterior.scale.cpu().numpy()
@@ -254,7 +252,12 @@ class TrainedModel:
         return self.decode(z, tempo=found.tempo and found.tempo[0], **how)[0]
 
     def evaluate(
-        self, data: Path | str | Sequence[Example], split: str = "test", samples: int = 16, seed: int = 0
+        self,
+        data: Path | str | Sequence[Example],
+        split: str = "test",
+        samples: int = 16,
+        seed: int = 0,
+        progress: bool = False,
     ) -> dict[str, float]:
         """Figures on a split of a prepared dataset ("train", "valid" or "test"), or on all that `read` has found.
 
@@ -263,14 +266,15 @@ class TrainedModel:
         """
         note_on = None if self.tokenizer.note_on is None else torch.from_numpy(self.tokenizer.note_on)
         if not isinstance(data, Path | str):
-            return evaluate(self.model, (batch for _, batch in _batches([x.ids for x in data])), note_on, samples, seed)
+            batches = [batch for _, batch in in_batches([example.ids for example in data], BATCH)]
+            return evaluate(self.model, batches, note_on, samples, seed, progress=progress)
         found = SequenceData(Path(data))
         if found.tokenizer.to_json() != self.tokenizer.to_json():
             theirs, ours = _described(found.tokenizer), _described(self.tokenizer)
             raise ModelError(f"{data} was prepared for {theirs}; model '{self.name}' is for {ours}")
         if not len(found.dataset.split(split)):
             raise ModelError(f"{data}: the {split} split is empty; choose another --split")
-        return evaluate(self.model, found.batches(split, BATCH), note_on, samples, seed)
+        return evaluate(self.model, found.batches(split, BATCH), note_on, samples, seed, progress=progress)
 
     def save(self, path: Path | str, half: bool = False) -> None:
         """Write a model file; `half` stores the weights in 16 bits."""
@@ -330,15 +334,6 @@ def _where(example: Example) -> str:
     if example.tempo is not None:
         return example.source
     return f"{example.source}, line {example.place}" if is_path(example.source) else f"'{example.source[:80]}'"
-
-
-def _batches(ids: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Batch]]:
-    """All sequences in batches of like length, and the places of each batch's."""
-    lengths = np.array([len(row) for row in ids])
-    for rows in np.array_split(np.argsort(lengths, kind="stable"), range(BATCH, len(ids), BATCH)):
-        tokens = pad_sequence([torch.from_numpy(ids[row].astype(np.int64)) for row in rows], batch_first=True)
-        equal = (lengths[rows] == lengths[rows[0]]).all()
-        yield rows, Batch(tokens, None if equal else torch.from_numpy(lengths[rows]))
 
 
 def _described(tokenizer: Tokenizer) -> str:
