@@ -23,7 +23,7 @@ def vae() -> TrainedModel:
 
 
 def test_it_is_the_melody_model_and_small_enough(vae: TrainedModel) -> None:
-    assert bundled_names() == ["melody-2bar"]
+    assert bundled_names() == ["melody-2bar", "text-psalms"]
     assert find_model().stat().st_size <= 10 * 1000 * 1000
     assert vae.tokenizer.to_json() == {"name": "melody", "bars": 2, "meter": [4, 4]}
     assert vae.config.data.pair_bars

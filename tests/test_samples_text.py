@@ -10,6 +10,7 @@ from data_prep.dataset import Dataset, prepare
 from data_prep.text import TextOptions, sentences
 from seqvae.config import TEXT_OPTIONS, Config
 from seqvae.presets import preset
+from seqvae.trained import find_model, load
 from seqvae.training import train
 
 ROOT = Path(__file__).parents[1]
@@ -76,3 +77,24 @@ def test_the_presets_learn(name: str, tmp_path: Path) -> None:
     assert result.steps >= 30
     assert lost[-1] < 0.9 * lost[0]
     assert result.best["rate"] > 0
+
+
+def test_the_bundled_model_writes_lines_that_change_word_by_word() -> None:
+    vae = load("text-psalms")
+    assert find_model("text-psalms").stat().st_size <= 4 * 1000 * 1000
+    ends = ["the LORD is my shepherd", "a wise son maketh a glad father"]
+    path = vae.interpolate(*ends)
+    assert [path[0], path[-1]] == vae.reconstruct(ends)
+    assert len(set(path)) >= 4
+    assert path[0].startswith("the LORD is my")
+    known = set(vae.tokenizer.symbols)
+    lines = vae.sample(64, temperature=0.5, seed=0)
+    assert {word for line in lines for word in vae.tokenizer.split_up(line)} <= known
+    assert 4 <= sum(len(line.split()) for line in lines) / 64 <= 14
+    assert len(set(lines)) > 55
+
+
+def test_its_card_tells_what_matters() -> None:
+    card = find_model("text-psalms").with_suffix(".md").read_text(encoding="utf-8")
+    for word in ("Data", "Licence", "Recipe", "seqvae train", "Figures", "Limits"):
+        assert word in card
