@@ -12,7 +12,7 @@ SETUP := pyproject.toml constraints.txt
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PAIR := samples/melodies/drowsy-maggie.mid samples/melodies/sleepy-maggie-reel.mid
 LINES := "the LORD is my shepherd" "a wise son maketh a glad father"
-SUM := --plus "I will sing unto the LORD" --plus "the wicked shall fall" --minus "the righteous shall fall"
+SUM := --plus "I will sing unto the LORD" --plus "he shall not be moved" --minus "I shall not be moved"
 OLD_PYTHON := "needs Python >= 3.11, not " + sys.version.split()[0] + "; see make PYTHON=python3.12"
 
 .DEFAULT_GOAL := test
@@ -46,14 +46,16 @@ demo-text: $(VENV)/.installed
 	@echo
 	$(BIN)/seqvae sample -n 8 --temperature 0.5 --seed 1 --model demo-text/model --out demo-text/samples.txt
 	@echo
-	$(BIN)/seqvae interpolate $(LINES) --beam 5 --model demo-text/model --out demo-text/interpolation.txt
-	@echo
 	$(BIN)/seqvae reconstruct "he shall not be afraid" --model demo-text/model --out demo-text/reconstruction.txt
 	@echo
-	$(BIN)/seqvae arithmetic $(SUM) --beam 5 --model demo-text/model --out demo-text/arithmetic.txt
+	$(BIN)/seqvae interpolate $(LINES) --beam 5 --model text-psalms --out demo-text/interpolation.txt
 	@echo
-	@echo "demo-text/model  the model trained just now on samples/text, and its figures in metrics.csv"
-	@echo "demo-text/*.txt  the lines above: drawn, between two, remembered, and at a sum of lines"
+	$(BIN)/seqvae arithmetic $(SUM) --model text-psalms --out demo-text/arithmetic.txt
+	@echo
+	@echo "demo-text/model              the model trained just now on samples/text, and its figures in metrics.csv"
+	@echo "demo-text/samples.txt        8 new lines from it, and in reconstruction.txt one that it was given"
+	@echo "demo-text/interpolation.txt  one line turning into another with the model that comes with seqvae,"
+	@echo "demo-text/arithmetic.txt     and one line with what makes two others differ"
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(ARGS)
