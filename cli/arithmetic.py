@@ -32,6 +32,7 @@ def arithmetic(
     top_p: options.TopP = None,
     beam: options.Beam = None,
     length_penalty: options.LengthPenalty = None,
+    unknown: options.Unknown = None,
     bar: options.Bar = None,
     encoding: options.Encoding = None,
     seed: options.Seed = None,

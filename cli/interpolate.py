@@ -24,6 +24,7 @@ def interpolate(
     top_p: options.TopP = None,
     beam: options.Beam = None,
     length_penalty: options.LengthPenalty = None,
+    unknown: options.Unknown = None,
     bar: options.Bar = None,
     encoding: options.Encoding = None,
     seed: options.Seed = None,

@@ -13,7 +13,7 @@ from cli.console import option_name
 from seqvae.config import DEVICES
 from seqvae.errors import OptionError
 
-DECODING = ("temperature", "top_k", "top_p", "beam", "length_penalty")
+DECODING = ("temperature", "top_k", "top_p", "beam", "length_penalty", "unknown")
 
 Check = Callable[[typer.CallbackParam, Any], Any]
 
@@ -109,6 +109,10 @@ LengthPenalty = Annotated[
     typer.Option(
         metavar="A", callback=at_least(0), help="Of the search: 0 prefers short sentences, 1 weighs lengths alike.  [1]"
     ),
+]
+Unknown = Annotated[
+    bool | None,
+    typer.Option("--unknown", help="Text: let the model say unknown words too, written <unk>.", show_default=False),
 ]
 Bar = Annotated[
     int | None,

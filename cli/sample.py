@@ -17,6 +17,7 @@ def sample(
     top_p: options.TopP = None,
     beam: options.Beam = None,
     length_penalty: options.LengthPenalty = None,
+    unknown: options.Unknown = None,
     seed: options.Seed = None,
     model: options.Model = None,
     device: options.Device = "auto",

@@ -8,6 +8,7 @@ the K likeliest that do not end live on. The last step can only be an end. The s
 hypothesis could outdo the last of K finished ones, even if it lost nothing more.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,7 +33,14 @@ class Hypotheses:
 
 
 @torch.no_grad()
-def beam_search(decoder: LSTMDecoder, z: Tensor, length: int, beams: int, length_penalty: float = 1.0) -> Hypotheses:
+def beam_search(
+    decoder: LSTMDecoder,
+    z: Tensor,
+    length: int,
+    beams: int,
+    length_penalty: float = 1.0,
+    never: Sequence[int] = (),
+) -> Hypotheses:
     """Search for the sequences of the highest scores.
 
     Args:
@@ -41,7 +49,9 @@ def beam_search(decoder: LSTMDecoder, z: Tensor, length: int, beams: int, length
         length: T, the most steps, the end included.
         beams: K, hypotheses of each latent at a time.
         length_penalty: alpha, 0 or more; where sequences do not end, it changes no order.
+        never: ids that are not said, beside those that never are.
     """
+    unsaid = [*decoder.config.unsaid, *never]
     B, K, eos = len(z), beams, decoder.config.eos
     rows = torch.arange(B, device=z.device).unsqueeze(1)
     ids = torch.full((B, K, length), 0 if eos is None else eos, device=z.device)
@@ -52,7 +62,7 @@ def beam_search(decoder: LSTMDecoder, z: Tensor, length: int, beams: int, length
     for step in range(length):
         logits, state = decoder.step(state, previous)
         only = eos if step == length - 1 else None
-        nats, beam, token = _extended(live, logits.unflatten(0, (B, K)), decoder.config.unsaid, only)
+        nats, beam, token = _extended(live, logits.unflatten(0, (B, K)), unsaid, only)
         extended = _picked(ids, beam)
         extended[:, :, step] = token
         if eos is not None:

@@ -8,6 +8,7 @@ Sequences that end do so at their first eos, or else at the last step, which is 
 also stands in all places after the end. bos and pad are never said.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,6 +28,7 @@ class Decoding:
     top_p: float | None = None  # only the smallest set of ids of this probability
     beam: int | None = None  # search for the likeliest sequence with so many hypotheses; nothing is drawn then
     length_penalty: float = 1.0  # of a beam search: 0 prefers short sequences, 1 weighs all lengths alike
+    unknown: bool = False  # sentences may have unknown words in them
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.temperature < float("inf"):
@@ -54,9 +56,10 @@ def decode(
     shared_noise: bool = False,
 ) -> Tensor:
     """z (B, Z) -> ids (B, T), by a beam search or freely as `generate` does."""
+    never = [] if how.unknown or decoder.config.eos is None else [decoder.config.blank]
     if how.beam is not None:
-        return beam_search(decoder, z, length, how.beam, how.length_penalty).ids[:, 0]
-    return generate(decoder, z, length, how.temperature, how.top_k, how.top_p, generator, shared_noise)
+        return beam_search(decoder, z, length, how.beam, how.length_penalty, never).ids[:, 0]
+    return generate(decoder, z, length, how.temperature, how.top_k, how.top_p, generator, shared_noise, never)
 
 
 def filtered(logits: Tensor, top_k: int | None = None, top_p: float | None = None) -> Tensor:
@@ -104,6 +107,7 @@ def generate(
     top_p: float | None = None,
     generator: torch.Generator | None = None,
     shared_noise: bool = False,
+    never: Sequence[int] = (),
 ) -> Tensor:
     """Decode freely: z (B, Z) -> ids (B, T), each step fed with the id drawn before it.
 
@@ -114,6 +118,7 @@ def generate(
         temperature, top_k, top_p: see `draw`.
         generator: of the noise, of which each step takes the same amount, whichever rows have ended.
         shared_noise: every row meets the same noise, so that equal latents give equal rows.
+        never: ids that are not said, beside those that never are.
     """
     eos = decoder.config.eos
     ids = torch.full((len(z), length), 0 if eos is None else eos, device=z.device)
@@ -121,7 +126,7 @@ def generate(
     state, previous = decoder.start(z), None
     for step in range(length if eos is None else length - 1):
         logits, state = decoder.step(state, previous)
-        logits[:, decoder.config.unsaid] = -torch.inf
+        logits[:, [*decoder.config.unsaid, *never]] = -torch.inf
         previous = draw(logits, temperature, top_k, top_p, generator, shared_noise)
         if eos is not None:
             previous = previous.masked_fill(ended, eos)

@@ -52,6 +52,7 @@ class HowToDecode(TypedDict, total=False):
     seed: int | None
     beam: int | None
     length_penalty: float
+    unknown: bool
 
 
 def load(model: str | Path | None = None, device: str = "auto") -> "TrainedModel":
@@ -169,6 +170,7 @@ class TrainedModel:
         shared_noise: bool = False,
         beam: int | None = None,
         length_penalty: float = 1.0,
+        unknown: bool = False,
     ) -> list[Any]:
         """Scores or sentences of latents z (N, Z), or (Z) for one.
 
@@ -179,12 +181,15 @@ class TrainedModel:
             tempo: of all scores, or of each, in quarters per minute; None is 120.
             shared_noise: all rows draw with the same random numbers, so that equal latents give equal results.
             beam, length_penalty: search for the likeliest with so many hypotheses, not draw (see `seqvae.beam`).
+            unknown: sentences may have unknown words in them, which are written <unk>.
 
         Raises:
             ModelError: z has another latent size than the model.
             OptionError: a value is out of its range, or means nothing beside another one or for text.
         """
-        how = sampling.Decoding(temperature, top_k, top_p, beam, length_penalty)
+        how = sampling.Decoding(temperature, top_k, top_p, beam, length_penalty, unknown)
+        if unknown and self.kind != TEXT:
+            raise OptionError(f"--unknown is for text; model '{self.name}' makes music")
         z = torch.as_tensor(z, dtype=torch.float32)
         z = z.unsqueeze(0) if z.ndim == 1 else z
         if z.ndim != 2 or z.shape[1] != self.config.model.latent_size:

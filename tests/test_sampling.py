@@ -1,6 +1,7 @@
 """Draws follow the distribution they claim to."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -191,14 +192,14 @@ def test_no_latents_give_no_sequences(how: Decoding) -> None:
 
 def test_decoding_by_its_options() -> None:
     decoder, z = tiny_text().decoder, latents(5)
-    assert torch.equal(decode(decoder, z, 12, Decoding()), generate(decoder, z, 12, 0.0))
+    assert torch.equal(decode(decoder, z, 12, Decoding(unknown=True)), generate(decoder, z, 12, 0.0))
     drawn = [
-        decode(decoder, z, 12, Decoding(0.9, top_k=3, top_p=0.8), torch.Generator().manual_seed(1)),
+        decode(decoder, z, 12, Decoding(0.9, top_k=3, top_p=0.8, unknown=True), torch.Generator().manual_seed(1)),
         generate(decoder, z, 12, 0.9, 3, 0.8, torch.Generator().manual_seed(1)),
     ]
     assert torch.equal(*drawn)
     found = beam_search(decoder, z, 12, 4, 0.6)
-    assert torch.equal(decode(decoder, z, 12, Decoding(beam=4, length_penalty=0.6)), found.ids[:, 0])
+    assert torch.equal(decode(decoder, z, 12, Decoding(beam=4, length_penalty=0.6, unknown=True)), found.ids[:, 0])
 
 
 @pytest.mark.parametrize(
@@ -218,3 +219,18 @@ def test_decoding_by_its_options() -> None:
 def test_options_that_make_no_sense(options: dict[str, float], message: str) -> None:
     with pytest.raises(OptionError, match=message):
         Decoding(**options)
+
+
+@pytest.mark.parametrize("how", [Decoding(1.0), Decoding(0.0), Decoding(beam=3)])
+def test_unknown_words_are_said_only_where_they_may_be(how: Decoding) -> None:
+    torch.manual_seed(0)
+    config = ModelConfig(
+        vocabulary_size=6, length=8, bos=0, eos=1, blank=2, pad=3, encoder_size=4, decoder_size=4, latent_size=4
+    )
+    model = SequenceVAE(config).eval()
+    with torch.no_grad():
+        model.decoder.output.bias[2] += 5.0  # it would like to
+    z = torch.randn(20, 4)
+    assert not (decode(model.decoder, z, 8, how, torch.Generator().manual_seed(0)) == 2).any()
+    willing = replace(how, unknown=True)
+    assert (decode(model.decoder, z, 8, willing, torch.Generator().manual_seed(0)) == 2).any()
