@@ -16,7 +16,9 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {"data_prep": 0, "seqvae": 1, "cli": 2}
 DOORS = {"seqvae.trained", "seqvae.data"}  # the only rooms of seqvae that may look into data_prep
 HEAVY = {"torch", "music21", "matplotlib", "sklearn", "symusic", "pretty_midi"}
-LIGHT_ROOMS = {"seqvae", "seqvae.config", "seqvae.checks", "seqvae.presets", "seqvae.errors"}  # read by the command line first
+LIGHT_ROOMS = {  # what the command line reads before any work starts
+    *("seqvae", "seqvae.config", "seqvae.checks", "seqvae.presets", "seqvae.errors")
+}
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|work|Users|opt|mnt|media)/\w")
 INDEX_HOST = re.compile(
     r"https?://[^\s\"'>)]*(?:pypi|pythonhosted|/simple\b|/whl\b)|--(?:extra-)?index-url|--find-links"
