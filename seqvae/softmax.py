@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+CELLS_IN_CACHE, CELLS = 2**23, 2**27  # logits at a time where no gradient is wanted, on a CPU and on a GPU
 SUMMED_LOW = 1024  # terms added before the sum, accurate in itself, is kept in the array's own precision
 
 
@@ -27,28 +28,39 @@ def token_nll(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tens
         (N), fp32 or better; differentiable with respect to hidden, weight and bias, once.
     """
     device = hidden.device.type
-    if torch.is_autocast_enabled(device):
-        return _TokenNLL.apply(hidden, weight, bias, targets, torch.get_autocast_dtype(device))
-    return _TokenNLL.apply(hidden, weight, bias, targets, weight.dtype)
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+    if torch.is_grad_enabled():
+        return _TokenNLL.apply(hidden, weight, bias, targets, dtype)
+    rows = max(1, (CELLS_IN_CACHE if device == "cpu" else CELLS) // len(weight))
+    low_weight = weight.to(dtype)
+    parts = zip(hidden.split(rows), targets.split(rows), strict=True)
+    return torch.cat([_nll(part, weight, low_weight, bias, target)[0] for part, target in parts])
+
+
+def _nll(
+    hidden: Tensor, weight: Tensor, low_weight: Tensor, bias: Tensor | None, targets: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """nll (N), exponentials (N, V) in the type of `low_weight`, and their sums (N)."""
+    exact = torch.float64 if weight.dtype == torch.float64 else torch.float32
+    array = hidden.to(low_weight.dtype) @ low_weight.t()
+    target = (hidden.to(exact) * weight[targets].to(exact)).sum(-1)
+    if bias is not None:
+        array += bias.to(low_weight.dtype)
+        target += bias[targets].to(exact)
+    largest = array.amax(-1, keepdim=True)
+    array.sub_(largest).exp_()
+    sums = torch.stack([part.sum(-1).to(exact) for part in array.split(SUMMED_LOW, dim=-1)]).sum(0)
+    return sums.log() + largest.squeeze(-1).to(exact) - target, array, sums
 
 
 class _TokenNLL(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, dtype: Any) -> Tensor:
-        low_hidden, low_weight = hidden.to(dtype), weight.to(dtype)
-        exact = torch.float64 if weight.dtype == torch.float64 else torch.float32
-        array = low_hidden @ low_weight.t()  # (N, V)
-        if bias is not None:
-            array += bias.to(dtype)
-        largest = array.amax(-1, keepdim=True)
-        array.sub_(largest).exp_()
-        sums = torch.stack([part.sum(-1).to(exact) for part in array.split(SUMMED_LOW, dim=-1)]).sum(0)
-        target = (hidden.to(exact) * weight[targets].to(exact)).sum(-1)
-        if bias is not None:
-            target += bias[targets].to(exact)
-        ctx.save_for_backward(array, sums, low_hidden, low_weight, targets)
+        low_weight = weight.to(dtype)
+        nll, array, sums = _nll(hidden, weight, low_weight, bias, targets)
+        ctx.save_for_backward(array, sums, hidden.to(dtype), low_weight, targets)
         ctx.dtypes = hidden.dtype, weight.dtype, bias is not None
-        return sums.log() + largest.squeeze(-1).to(exact) - target
+        return nll
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from seqvae import softmax
 from seqvae.softmax import token_nll
 
 N, H, V = 13, 6, 2500
@@ -52,3 +53,11 @@ def test_in_bf16_it_stays_near(parts: dict[str, torch.Tensor]) -> None:
     for name, part in parts.items():
         assert single[name].grad.dtype == torch.float32
         torch.testing.assert_close(single[name].grad.double(), part.grad, atol=0.03, rtol=0.02)
+
+
+def test_without_gradients_it_works_in_parts(parts: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(softmax, "CELLS_IN_CACHE", 5 * V)
+    whole = token_nll(parts["hidden"], parts["weight"], parts["bias"], TARGETS)
+    with torch.no_grad():
+        torch.testing.assert_close(token_nll(parts["hidden"], parts["weight"], parts["bias"], TARGETS), whole.detach())
+        assert token_nll(parts["hidden"][:0], parts["weight"], None, TARGETS[:0]).shape == (0,)
