@@ -140,19 +140,19 @@ def run_row(name: str, seed: int, dataset: Path, out: Path, samples: int, precis
 
 def table(out: Path) -> str:
     """All rows, with what was measured and what was not."""
-    header = f"{'test split':36}{'NLL':>9}{'PPL':>9}{'MI':>8}{'AU':>5}   {'rate':>6}{'-ELBO':>9}{'epochs':>8}"
+    header = f"{'test split':42}{'NLL':>9}{'PPL':>9}{'MI':>8}{'AU':>5}   {'rate':>6}{'-ELBO':>9}{'epochs':>8}"
     lines = [header, "-" * len(header)]
     for name in TABLE:
         row = ROWS[name]
         if row.literature[0] is not None:
             nll, ppl, information, units = row.literature
             tail = f"{information:8.2f}{units:5.0f}" if information is not None else ""
-            lines.append(f"{row.title + ', literature':36}{nll:9.2f}{ppl:9.2f}{tail}")
+            lines.append(f"{row.title + ', literature':42}{nll:9.2f}{ppl:9.2f}{tail}")
         found = sorted(out.glob(f"{name}-[0-9]*/{FIGURES}"))
         for path in found:
             lines.append(_line(f"{row.title}, {path.parent.name}", json.loads(path.read_text())))
         if not found:
-            lines.append(f"{row.title + ', seqvae':36}not measured")
+            lines.append(f"{row.title + ', seqvae':42}not measured")
     frontier = [path for name in ROWS if name not in TABLE for path in sorted(out.glob(f"{name}-[0-9]*/{FIGURES}"))]
     lines += [_line(path.parent.name, json.loads(path.read_text())) for path in frontier]
     return "\n".join(lines)
@@ -160,7 +160,7 @@ def table(out: Path) -> str:
 
 def _line(title: str, figures: dict[str, float]) -> str:
     return (
-        f"{title:36}{figures['iw_nll']:9.2f}{figures['perplexity']:9.2f}{figures['mutual_information']:8.2f}"
+        f"{title:42}{figures['iw_nll']:9.2f}{figures['perplexity']:9.2f}{figures['mutual_information']:8.2f}"
         f"{figures['active_units']:5.0f}   {figures['rate']:6.2f}{-figures['elbo']:9.2f}{figures['epochs']:8.0f}"
     )
 
