@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
 from data_prep.dataset import Dataset, open_dataset
 from data_prep.ragged import Ragged
@@ -37,10 +36,16 @@ def transposed(ids: np.ndarray, pitch_ids: range, most: int, rng: np.random.Gene
 def in_batches(ids: Sequence[np.ndarray], batch_size: int) -> Iterator[tuple[np.ndarray, Batch]]:
     """All sequences in batches of like length, and the places of each batch's."""
     lengths = np.array([len(row) for row in ids])
+    sequences = Ragged(np.concatenate(ids), np.concatenate([[0], np.cumsum(lengths)]))
     for rows in np.array_split(np.argsort(lengths, kind="stable"), range(batch_size, len(ids), batch_size)):
-        tokens = pad_sequence([torch.from_numpy(ids[row].astype(np.int64)) for row in rows], batch_first=True)
-        equal = (lengths[rows] == lengths[rows[0]]).all()
-        yield rows, Batch(tokens, None if equal else torch.from_numpy(lengths[rows]))
+        yield rows, _padded(sequences, rows, fill=0)
+
+
+def _padded(sequences: Ragged, rows: np.ndarray, fill: int) -> Batch:
+    """Some sequences as a batch; `fill` stands after the end of the shorter ones."""
+    lengths = sequences.offsets[rows + 1] - sequences.offsets[rows]
+    tokens = torch.from_numpy(sequences.padded(rows, fill))
+    return Batch(tokens, None if (lengths == lengths[0]).all() else torch.from_numpy(lengths))
 
 
 @dataclass(frozen=True)
@@ -105,10 +110,7 @@ class SequenceData:
     def _batch(self, split: "np.ndarray | Ragged", rows: np.ndarray) -> Batch:
         if not isinstance(split, Ragged):
             return Batch(torch.from_numpy(np.asarray(split[rows]).astype(np.int64)))
-        lengths = split.offsets[rows + 1] - split.offsets[rows]
-        fill = 0 if self.tokenizer.pad is None else self.tokenizer.pad
-        tokens = torch.from_numpy(split.padded(rows, fill))
-        return Batch(tokens, None if (lengths == lengths[0]).all() else torch.from_numpy(lengths))
+        return _padded(split, rows, fill=0 if self.tokenizer.pad is None else self.tokenizer.pad)
 
     def _planned(self, seed: int, epoch: int, batch_size: int) -> list[np.ndarray]:
         """The rows of each batch of an epoch."""

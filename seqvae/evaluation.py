@@ -18,9 +18,8 @@ from seqvae.batch import Batch
 from seqvae.information import active_units, information
 from seqvae.objectives import importance_weighted_bound, prior_like, rate_per_dimension, within
 from seqvae.sampling import generate
+from seqvae.softmax import CELLS
 from seqvae.vae import SequenceVAE
-
-CELLS = 2**27  # logits at a time
 
 
 @torch.no_grad()
@@ -121,12 +120,9 @@ def _draw(posterior: Normal, samples: int, generator: torch.Generator) -> Tensor
 def _distortions(model: SequenceVAE, batch: Batch, z: Tensor) -> Tensor:
     """-log p(x|z) of each sequence with each of its z (K, B, Z): (K, B)."""
     K, B, _ = z.shape
-    T = batch.tokens.shape[1]
-    parts = []
-    for rows in torch.arange(K * B, device=z.device).split(max(1, CELLS // (T * model.config.vocabulary_size))):
-        lengths = None if batch.lengths is None else batch.lengths[rows % B]
-        parts.append(model.distortion(z.flatten(0, 1)[rows], batch.tokens[rows % B], lengths))
-    return torch.cat(parts).view(K, B)
+    rows = torch.arange(B, device=z.device).repeat(K)
+    lengths = None if batch.lengths is None else batch.lengths[rows]
+    return model.distortion(z.flatten(0, 1), batch.tokens[rows], lengths).view(K, B)
 
 
 def _predicted(model: SequenceVAE, z: Tensor, tokens: Tensor) -> Tensor:
