@@ -61,7 +61,7 @@ PairBars = Annotated[
 VocabularySize = Annotated[
     int | None,
     typer.Option(
-        metavar="V", callback=at_least(4), help="Text: the V most frequent words at most, 3 special ones included."
+        metavar="V", callback=at_least(5), help="Text: the V most frequent words at most, 4 special ones included."
     ),
 ]
 MinCount = Annotated[

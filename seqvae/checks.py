@@ -75,7 +75,7 @@ def _check_values(section: DataConfig | ModelConfig | TrainConfig | Phase) -> No
 def _check_data(data: DataConfig) -> None:
     """Settings of text mean nothing for music, and the other way round."""
     size = data.vocabulary_size
-    _require(size is None or size >= 4, "vocabulary_size", size, "at least 4, three ids being special")
+    _require(size is None or size >= 5, "vocabulary_size", size, "at least 5, four ids being special")
     usual = DataConfig()
     for option in settings.TEXT_OPTIONS if data.kind == settings.MUSIC else settings.MUSIC_OPTIONS:
         if getattr(data, option) != getattr(usual, option):
