@@ -144,7 +144,7 @@ def out(folder: str) -> Any:
 
 
 def decoding(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of --temperature, --top-k, --top-p, --beam and --length-penalty that are `given` and not None."""
+    """Those of the options named in DECODING that are `given` and not None."""
     return {name: given[name] for name in DECODING if given[name] is not None}
 
 
