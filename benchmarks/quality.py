@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 import seqvae
 from benchmarks.machine import describe
@@ -67,6 +68,12 @@ def compare(made: Sequence[Score], real: Sequence[Score], steps: int) -> dict[st
     }
 
 
+def moved_by_chance(ids: np.ndarray, pitch_ids: range, most: int, turn: int) -> np.ndarray:
+    """Windows (N, T), each moved by a random interval as in training; another `turn`, other intervals."""
+    draws = torch.from_numpy(np.random.default_rng([SEED, turn]).random(len(ids)))
+    return transposed(torch.from_numpy(ids.astype(np.int64)), pitch_ids, most, draws).numpy()
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.quality")
@@ -89,9 +96,7 @@ def main() -> None:
     moved = (
         test
         if not most or tokenizer.pitch_ids is None
-        else np.concatenate(
-            [transposed(test, tokenizer.pitch_ids, most, np.random.default_rng([SEED, turn])) for turn in range(5)]
-        )
+        else np.concatenate([moved_by_chance(test, tokenizer.pitch_ids, most, turn) for turn in range(5)])
     )
     found = compare(made, scores(moved, tokenizer), steps)
     for name, value in found.items():

@@ -5,13 +5,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from seqvae.devices import sent
+
 
 @dataclass(frozen=True)
 class Batch:
-    """B sequences."""
+    """B sequences, or the part of a batch that is computed at a time."""
 
     tokens: Tensor  # (B, T) int64; what lies beyond a sequence's length counts for nothing
     lengths: Tensor | None = None  # (B) int64; None where all are T long
+    part: int = 0  # the number of this part
+    whole: int | None = None  # rows of the batch that this is a part of; None: it is no part
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -21,6 +25,14 @@ class Batch:
         """Tokens that count."""
         return self.tokens.numel() if self.lengths is None else int(self.lengths.sum())
 
+    @property
+    def share(self) -> float:
+        """Of the whole batch; 0 for a row that stands in where a batch has fewer rows than parts."""
+        if self.whole is None:
+            return 1.0
+        return len(self) / self.whole if self.part < self.whole else 0.0
+
     def to(self, device: torch.device) -> "Batch":
-        """The same on a device."""
-        return Batch(self.tokens.to(device), None if self.lengths is None else self.lengths.to(device))
+        """The same on a device; nobody waits for the copy."""
+        lengths = None if self.lengths is None else sent(self.lengths, device)
+        return Batch(sent(self.tokens, device), lengths, self.part, self.whole)

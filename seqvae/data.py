@@ -1,36 +1,52 @@
 """A dataset folder as batches of tensors: sequences of one length as they come, others with those of like length.
 
 Everything random is a function of (seed, epoch) or (seed, step) alone, so that a resumed run sees the very batches
-an uninterrupted one would have seen. Rows are cut from the memory-mapped file as they are needed.
+an uninterrupted one would have seen. Rows are read from the file as they are needed, or from a copy of it on a
+GPU where it is small enough.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from data_prep.dataset import Dataset, open_dataset
 from data_prep.ragged import Ragged
 from data_prep.tokenizers.base import Tokenizer
 from seqvae.batch import Batch
-from seqvae.batching import batches_of_like_length
+from seqvae.batching import ShuffledBatches, batches_of_like_length, number_of_batches
+from seqvae.devices import sent
+
+Plan = ShuffledBatches | list[np.ndarray]  # the rows of each batch of an epoch
+
+MOST_OF_GPU = 0.25  # share of a GPU's free memory that the train split may take
+ROWS_AT_ONCE = 2**20  # on their way to it
+MOST_MAPPED = 2**26  # bytes of an array that may all become memory of the process by being read from a map
 
 
-def transposed(ids: np.ndarray, pitch_ids: range, most: int, rng: np.random.Generator) -> np.ndarray:
-    """Shift each row's pitches by its own random interval in [-most, most].
+def transposed(ids: Tensor, pitch_ids: range, most: int, draws: Tensor) -> Tensor:
+    """Shift each row's pitches by an interval of its own in [-most, most].
 
     Intervals that would carry a note out of the alphabet are never drawn, which is the same as drawing again.
-    ids (B, T) of any integer type -> the same type.
+
+    Args:
+        ids: (B, T) int64.
+        pitch_ids: the ids that are pitches.
+        most: semitones.
+        draws: (B) random numbers in [0, 1), float64, on the device of `ids`: which interval, of those that there are.
     """
     notes = (ids >= pitch_ids.start) & (ids < pitch_ids.stop)
-    lowest = np.where(notes, ids, pitch_ids.stop - 1).min(1).astype(np.int64)
-    highest = np.where(notes, ids, pitch_ids.start).max(1).astype(np.int64)
-    down = np.maximum(-most, pitch_ids.start - lowest)
-    up = np.minimum(most, pitch_ids.stop - 1 - highest)
-    shift = rng.integers(down, up, endpoint=True)
-    return np.where(notes, ids + shift[:, None], ids).astype(ids.dtype)
+    lowest = torch.where(notes, ids, pitch_ids.stop - 1).amin(1)
+    highest = torch.where(notes, ids, pitch_ids.start).amax(1)
+    down = (pitch_ids.start - lowest).clamp_min(-most)
+    up = (pitch_ids.stop - 1 - highest).clamp_max(most)
+    shift = down + (draws * (up - down + 1)).long()
+    return torch.where(notes, ids + shift.unsqueeze(1), ids)
 
 
 def in_batches(ids: Sequence[np.ndarray], batch_size: int) -> Iterator[tuple[np.ndarray, Batch]]:
@@ -46,6 +62,26 @@ def _padded(sequences: Ragged, rows: np.ndarray, fill: int) -> Batch:
     lengths = sequences.offsets[rows + 1] - sequences.offsets[rows]
     tokens = torch.from_numpy(sequences.padded(rows, fill))
     return Batch(tokens, None if (lengths == lengths[0]).all() else torch.from_numpy(lengths))
+
+
+class FileRows:
+    """Rows of a large array in a file, read one by one as they are asked for.
+
+    Of a memory map every page that was ever read counts as memory of the process, and soon that is the whole file.
+    """
+
+    def __init__(self, array: np.memmap) -> None:
+        self._file = open(str(array.filename), "rb", buffering=0)  # noqa: SIM115 - open as long as this lives
+        self._offset, self._dtype, self._width = array.offset, array.dtype, array.strides[0]
+
+    def __del__(self) -> None:
+        self._file.close()
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """(B,) -> (B, T)."""
+        places = self._offset + np.asarray(rows, np.int64) * self._width
+        read = map(os.pread, repeat(self._file.fileno()), repeat(self._width), places.tolist())
+        return np.frombuffer(b"".join(read), self._dtype).reshape(len(rows), -1)
 
 
 @dataclass(frozen=True)
@@ -70,27 +106,54 @@ class SequenceData:
         self.dataset: Dataset = open_dataset(folder)
         self.tokenizer: Tokenizer = self.dataset.tokenizer
         self.train = self.dataset.split("train")
-        self._plan: tuple[tuple[int, int, int], list[np.ndarray]] | None = None
+        self._train: np.ndarray | Ragged | FileRows = self.train  # the way to read it
+        if isinstance(self.train, np.memmap) and self.train.nbytes > MOST_MAPPED and hasattr(os, "pread"):
+            self._train = FileRows(self.train)
+        self._resident: Tensor | None = None  # train on a GPU
+        self._plan: tuple[tuple[int, int, int], Plan] | None = None
         self._steps: dict[int, int] = {}  # in an epoch, by batch size
+
+    def settle(self, device: torch.device) -> None:
+        """Keep train on a GPU, if it takes little of its free memory: batches are then cut there, the same ones."""
+        if device.type == "cuda" and isinstance(self.train, np.ndarray) and self.train.dtype == np.uint8:
+            free, _ = torch.cuda.mem_get_info(device)
+            if self.train.nbytes < MOST_OF_GPU * free:
+                self.keep_on(device)
+
+    def keep_on(self, device: torch.device) -> None:
+        """Copy train, of sequences of one length, to a device, from which batches come from then on."""
+        train = np.asarray(self.train)
+        self._resident = torch.empty(train.shape, dtype=torch.uint8, device=device)
+        for start in range(0, len(train), ROWS_AT_ONCE):
+            self._resident[start : start + ROWS_AT_ONCE] = torch.from_numpy(train[start : start + ROWS_AT_ONCE].copy())
+        self.train = self.dataset.split("train")  # mapped anew: the pages that were read count no more
 
     def steps_per_epoch(self, batch_size: int) -> int:
         """Batches in an epoch.
 
         Of sequences of one length full ones: the rest of a shuffled epoch is left out, or all make the one batch.
         """
+        if not isinstance(self.train, Ragged):
+            return number_of_batches(len(self.train), batch_size)
         if batch_size not in self._steps:
-            self._steps[batch_size] = len(self._new_plan(np.random.default_rng(0), batch_size))
+            self._steps[batch_size] = len(self._planned(0, 0, batch_size))
         return self._steps[batch_size]
 
-    def training_batch(self, step: int, batch_size: int, seed: int, transpose: int | None = None) -> Batch:
-        """The batch of a training step."""
+    def training_batch(
+        self, step: int, batch_size: int, seed: int, transpose: int | None = None, part: int = 0, parts: int = 1
+    ) -> Batch:
+        """The batch of a training step, or of its `parts` the one numbered `part`: the rows part, part + parts, ...
+
+        A part without rows gets one that stands in, and counts for nothing (Batch.share).
+        """
         epoch, position = divmod(step, self.steps_per_epoch(batch_size))
-        batch = self._batch(self.train, self._planned(seed, epoch, batch_size)[position])
+        rows = self._planned(seed, epoch, batch_size)[position]
+        mine = slice(part, None, parts) if part < len(rows) else slice(1)
+        tokens, lengths = self._training_rows(rows[mine])
         if transpose and self.tokenizer.pitch_ids is not None:
-            rng = np.random.default_rng([seed, step, 1])
-            moved = transposed(batch.tokens.numpy(), self.tokenizer.pitch_ids, transpose, rng)
-            return Batch(torch.from_numpy(moved), batch.lengths)
-        return batch
+            draws = torch.from_numpy(np.random.default_rng([seed, step, 1]).random(len(rows))[mine])
+            tokens = transposed(tokens, self.tokenizer.pitch_ids, transpose, sent(draws, tokens.device))
+        return Batch(tokens, lengths, part, None if parts == 1 else len(rows))
 
     def batches(self, split: str, batch_size: int, most: int | None = None) -> "Batches":
         """A split, each sequence once; `most` ends it after so many of its first."""
@@ -107,21 +170,25 @@ class SequenceData:
         rows = self.dataset.split(split)
         return self._batch(rows, np.arange(min(n, len(rows))))
 
-    def _batch(self, split: "np.ndarray | Ragged", rows: np.ndarray) -> Batch:
+    def _batch(self, split: "np.ndarray | Ragged | FileRows", rows: np.ndarray) -> Batch:
         if not isinstance(split, Ragged):
             return Batch(torch.from_numpy(np.asarray(split[rows]).astype(np.int64)))
         return _padded(split, rows, fill=0 if self.tokenizer.pad is None else self.tokenizer.pad)
 
-    def _planned(self, seed: int, epoch: int, batch_size: int) -> list[np.ndarray]:
+    def _training_rows(self, rows: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """Some sequences of train, and their lengths, wherever train is."""
+        if self._resident is not None:
+            return self._resident[sent(torch.from_numpy(rows), self._resident.device)].long(), None
+        batch = self._batch(self._train, rows)
+        return batch.tokens, batch.lengths
+
+    def _planned(self, seed: int, epoch: int, batch_size: int) -> Plan:
         """The rows of each batch of an epoch."""
         key = (seed, epoch, batch_size)
         if self._plan is None or self._plan[0] != key:
-            self._plan = (key, self._new_plan(np.random.default_rng([seed, epoch]), batch_size))
+            rng = np.random.default_rng([seed, epoch])
+            if isinstance(self.train, Ragged):
+                self._plan = (key, batches_of_like_length(self.train.lengths, batch_size, rng))
+            else:
+                self._plan = (key, ShuffledBatches(len(self.train), batch_size, rng))
         return self._plan[1]
-
-    def _new_plan(self, rng: np.random.Generator, batch_size: int) -> list[np.ndarray]:
-        if isinstance(self.train, Ragged):
-            return batches_of_like_length(self.train.lengths, batch_size, rng)
-        order = rng.permutation(len(self.train))
-        full = max(1, len(order) // batch_size)
-        return np.array_split(order[: full * batch_size], full) if len(order) > batch_size else [order]

@@ -3,6 +3,7 @@
 from contextlib import AbstractContextManager
 
 import torch
+from torch import Tensor
 
 from seqvae.errors import OptionError
 
@@ -35,3 +36,10 @@ def _multiplies_bf16() -> bool:
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
     """Run matrix products in bf16, sums and losses in fp32; with fp32, change nothing."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on a device. A copy to a GPU starts from pinned memory, so that the program need not wait for it."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)

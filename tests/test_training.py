@@ -15,7 +15,7 @@ import torch
 from data_prep.dataset import prepare
 from data_prep.score import Note, Score
 from data_prep.windows import MelodyOptions
-from seqvae import optimization, training
+from seqvae import data, optimization, training
 from seqvae.checkpoint import load_model
 from seqvae.config import Config, ModelConfig, TrainConfig
 from seqvae.data import SequenceData, transposed
@@ -193,8 +193,10 @@ def test_free_bits_and_beta_change_what_is_learned(dataset: Path, tmp_path: Path
 
 
 def test_transposition_stays_in_the_alphabet_and_keeps_the_tune() -> None:
-    ids = np.array([[2, 0, 4, 1], [89, 0, 88, 1], [2, 89, 0, 0], [0, 0, 0, 0], [40, 0, 50, 1]] * 50, dtype=np.uint8)
-    moved = transposed(ids, range(2, 90), 5, np.random.default_rng(0)).astype(int)
+    ids = np.array([[2, 0, 4, 1], [89, 0, 88, 1], [2, 89, 0, 0], [0, 0, 0, 0], [40, 0, 50, 1]] * 50)
+    draws = np.random.default_rng(0).random(len(ids))
+    draws[4], draws[9] = 0.0, np.nextafter(1.0, 0.0)
+    moved = transposed(torch.from_numpy(ids), range(2, 90), 5, torch.from_numpy(draws)).numpy()
     notes = ids >= 2
     assert moved[notes].min() >= 2
     assert moved[notes].max() <= 89
@@ -206,6 +208,7 @@ def test_transposition_stays_in_the_alphabet_and_keeps_the_tune() -> None:
     assert set(shift[1::5, 0]) == set(range(-5, 1))
     assert set(shift[2::5, 0]) == {0}
     assert set(shift[4::5, 0]) == set(range(-5, 6))
+    assert (shift[4, 0], shift[9, 0]) == (-5, 5)
 
 
 def test_batches_follow_from_seed_and_step_alone(dataset: Path) -> None:
@@ -218,6 +221,36 @@ def test_batches_follow_from_seed_and_step_alone(dataset: Path) -> None:
     assert not torch.equal(other.training_batch(per_epoch + 1, 16, 1, 5).tokens, later.tokens)
     epoch = torch.cat([other.training_batch(step, 16, 0, None).tokens for step in range(per_epoch)])
     assert len(epoch.unique(dim=0)) == len(epoch)
+
+
+def test_batches_cut_from_a_copy_on_the_device_are_the_same(dataset: Path) -> None:
+    mapped, kept = SequenceData(dataset), SequenceData(dataset)
+    kept.keep_on(torch.device("cpu"))
+    for step in (0, 1, mapped.steps_per_epoch(16) + 2):
+        for transpose in (None, 5):
+            one, other = (data.training_batch(step, 16, 3, transpose) for data in (mapped, kept))
+            assert torch.equal(one.tokens, other.tokens)
+
+
+def test_rows_of_a_large_file_are_those_of_a_small_one(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = SequenceData(dataset).training_batch(3, 16, 0).tokens
+    read = data.FileRows.__getitem__
+    calls: list[int] = []
+    monkeypatch.setattr(data.FileRows, "__getitem__", lambda rows, which: (calls.append(1), read(rows, which))[1])
+    monkeypatch.setattr(data, "MOST_MAPPED", 1)
+    assert torch.equal(SequenceData(dataset).training_batch(3, 16, 0).tokens, before)
+    assert calls
+
+
+@pytest.mark.parametrize("parts", [2, 3, 40])
+def test_parts_of_a_batch_make_it_up(dataset: Path, parts: int) -> None:
+    sequences = SequenceData(dataset)
+    whole = sequences.training_batch(1, 16, 0, 5)
+    cut = [sequences.training_batch(1, 16, 0, 5, part, parts) for part in range(parts)]
+    for part, some in enumerate(cut[:16]):
+        assert torch.equal(some.tokens, whole.tokens[part::parts])
+    assert sum(some.share for some in cut) == pytest.approx(1.0)
+    assert all(len(some) == 1 and some.share == 0.0 for some in cut[16:])
 
 
 def test_previews_are_music_and_a_picture(dataset: Path, tmp_path: Path) -> None:
