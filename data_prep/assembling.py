@@ -8,12 +8,11 @@ import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from data_prep import splits
-from data_prep.loading import Loaded
+from data_prep.shards import Shard
 from data_prep.splits import SPLITS
 from data_prep.tokenizers.melody import MelodyTokenizer
 
@@ -36,25 +35,20 @@ class Found:
         return np.memmap(self.path, np.uint8, "r", shape=(len(self.tune), self.length))
 
 
-def gather(results: Iterable[Loaded], path: Path, length: int) -> Found:
+def gather(shards: Iterable[Shard], path: Path, length: int) -> Found:
     """Write the windows of all tunes to `path`; `length` is T."""
     names: list[str] = []
     skipped: list[tuple[str, str]] = []
-    counts: list[int] = []
-    bars = [np.empty(0, np.int64)]
+    counts, bars = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     with path.open("wb") as file:
-        for loaded in results:
-            skipped += loaded.skipped
-            for tune in loaded.tunes:
-                _append(file, tune.ids)
-                names.append(tune.name)
-                counts.append(len(tune.ids))
-                bars.append(tune.bars)
-    return Found(path, length, names, np.repeat(np.arange(len(names)), counts), np.concatenate(bars), skipped)
-
-
-def _append(file: BinaryIO, ids: np.ndarray) -> None:
-    file.write(np.ascontiguousarray(ids, np.uint8).tobytes())
+        for shard in shards:
+            file.write(shard.ids.tobytes())
+            names += shard.names
+            skipped += shard.skipped
+            counts.append(shard.counts)
+            bars.append(shard.bars)
+    tune = np.repeat(np.arange(len(names)), np.concatenate(counts))
+    return Found(path, length, names, tune, np.concatenate(bars), skipped)
 
 
 @dataclass(frozen=True)
@@ -118,4 +112,4 @@ def _write_rows(path: Path, ids: np.ndarray, rows: np.ndarray) -> None:
         shape = (len(rows), ids.shape[1])
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         for start in range(0, len(rows), _BLOCK):
-            _append(file, ids[rows[start : start + _BLOCK]])
+            file.write(ids[rows[start : start + _BLOCK]].tobytes())

@@ -1,13 +1,17 @@
 """What the makers of datasets, `melody_dataset` and `text_dataset`, are given, give back and have in common."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from data_prep.errors import InputError
 from data_prep.files import Source, named_sources
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 T = TypeVar("T")
 
@@ -41,9 +45,14 @@ NO_FILES = Files((), ())
 
 @dataclass(frozen=True)
 class Job:
-    """A dataset that is to be made in `folder`, which is there and empty."""
+    """A dataset that is to be made in `folder`, which is there and empty.
+
+    `shards` is a folder, there or not, that outlives a run which is cut short: only one of the same sources and options
+    finds it again.
+    """
 
     folder: Path
+    shards: Path
     train: Files  # and the others too, unless these have their own
     valid: Files
     test: Files
@@ -53,9 +62,21 @@ class Job:
 
     def shown(self, items: Iterable[T], what: str, total: int, unit: str) -> Iterator[T]:
         """The items, while a bar tells how far they are, if it is wanted and stderr is a terminal."""
+        with self.bar(what, total, unit) as bar:
+            for item in items:
+                yield item
+                bar.update()
+
+    def bar(self, what: str, total: int, unit: str, done: int = 0) -> "tqdm[Any]":
+        """The bar itself, for what comes in parts; some may be done already."""
         from tqdm import tqdm
 
-        yield from tqdm(items, what, total, unit=f" {unit}", disable=None if self.progress else True)
+        return tqdm(None, what, total, unit=f" {unit}", initial=done, disable=None if self.progress else True)
+
+    def tell(self, text: str) -> None:
+        """Say something on stderr, if progress is to be seen."""
+        if self.progress:
+            print(f"seqvae: {text}", file=sys.stderr)
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,15 @@
     index.csv                       split,row,source,place: where each row comes from
     dataset.json                    tokenizer, options, counts, and for every skipped source the reason
 
-`prepare` makes one from files, under a temporary name that is renamed at the end; the kind of its options, of music
-or of text, tells who makes it. Opening a dataset needs numpy alone, so that a machine without any music library can
-train on it.
+`prepare` makes one from files, in a hidden folder beside it that becomes it at the end (`workplace`); the kind of its
+options, of music or of text, tells who makes it. Opening a dataset needs numpy alone, so that a machine without any
+music library can train on it.
 """
 
 import csv
 import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +23,13 @@ import numpy as np
 from data_prep import melody_dataset, text_dataset
 from data_prep.building import NO_FILES, Files, Job, reasons
 from data_prep.errors import InputError
-from data_prep.files import MUSIC, TEXT, Source, atomic, remove, taken
+from data_prep.files import MUSIC, TEXT, Source, taken
 from data_prep.ragged import Ragged
 from data_prep.splits import SPLITS
 from data_prep.text import TextOptions
 from data_prep.tokenizers.base import Tokenizer, create
 from data_prep.windows import MelodyOptions
+from data_prep.workplace import workplace
 
 FORMAT = "seqvae-dataset"
 VERSION = 1
@@ -130,19 +130,23 @@ def prepare(
 ) -> Dataset:
     """Make a dataset folder from music or text files.
 
+    A run that is cut short leaves what it has read of music beside `out`; one with the same sources and options goes
+    on from there, and the dataset is the same to the byte.
+
     Args:
         sources: files and folders.
         out: the folder to make; it appears complete or not at all.
         options: of music, what a window is; of text, what a sentence is.
         valid, test: text files for these splits alone; with either, all sources are for train.
         workers: processes that read music, one for each core by default; few files are read in this process, as text
-            is. Scripts guard their start with `if __name__ == "__main__"`, as always where processes are started.
+            is. What `joblib.parallel_config` says holds: with the backend "dask" or "ray" a cluster reads them.
         force: replace an existing dataset, never any other folder.
-        progress: show a bar on stderr, if that is a terminal.
+        progress: show a bar on stderr, if that is a terminal, and tell what an earlier run has left to go on from.
         split: shares of train, valid and test, where neither of these has files of its own.
 
     Raises:
-        InputError: the place is taken, or no file gives anything; the message counts the reasons.
+        InputError: the place is taken, another process is making the same, or no file gives anything; then the message
+            counts the reasons.
     """
     out = Path(out)
     _check_place(out, force)
@@ -151,9 +155,8 @@ def prepare(
     groups = _groups(sources, options, valid, test)
     state = _fingerprint(groups, options)  # before reading: what changes meanwhile is read anew the next time
     maker = _MAKERS[_kind(options)]
-    with atomic(out) as temporary:
-        temporary.mkdir()
-        made = maker.build(Job(temporary, *groups, shares=split, workers=workers, progress=progress), options)
+    with workplace(out, state) as place:
+        made = maker.build(Job(place.dataset, place.shards, *groups, split, workers, progress), options)
         info = {
             "format": FORMAT,
             "version": VERSION,
@@ -164,9 +167,8 @@ def prepare(
             "split_by": made.split_by,
             "fingerprint": state,
         }
-        (temporary / "dataset.json").write_text(json.dumps(info, indent=1), encoding="utf-8")
-        retired = _retire(out)
-    remove(retired)
+        (place.dataset / "dataset.json").write_text(json.dumps(info, indent=1), encoding="utf-8")
+        place.put_in_place(out)
     return open_dataset(out)
 
 
@@ -188,14 +190,6 @@ def _check_place(out: Path, force: bool) -> None:
         raise InputError(f"{out} exists and is no dataset; choose another name")
     if not force:
         raise InputError(f"{out} exists; choose another name, or --force to replace it")
-
-
-def _retire(out: Path) -> Path:
-    """Move the dataset that is to be replaced out of the way; its new place, to be removed."""
-    retired = out.with_name(f".{out.name}.old-{os.getpid()}")
-    if out.exists():
-        os.replace(out, retired)
-    return retired
 
 
 def fingerprint(

@@ -137,17 +137,31 @@ def atomic(path: Path) -> Iterator[Path]:
     if path.exists() and not path.is_file() and not path.is_dir():
         raise InputError(f"cannot write {path}: it is a device, not a file")  # /dev/null would be replaced
     temporary = path.with_name(f".{path.stem[:80]}.{secrets.token_hex(4)}{path.suffix}")
+    with room_for(path, temporary):
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            remove(temporary)
+
+
+@contextmanager
+def room_for(path: Path, temporary: Path) -> Iterator[None]:
+    """Make the folders above `path`, and remove them again if nothing comes to stand there.
+
+    Raises:
+        InputError: `path` cannot be written to, or `temporary`, which is beside it.
+    """
     made = [folder for folder in path.parents if not folder.exists()]  # the innermost first
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
+        yield
     except OSError as error:
-        if error.filename not in (None, str(temporary), str(path), str(path.parent)):
+        place = Path(error.filename) if error.filename else temporary
+        if place not in (path, path.parent) and temporary not in (place, *place.parents):
             raise
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        remove(temporary)
         for folder in made:
             with suppress(OSError):  # not empty: something was written there
                 folder.rmdir()

@@ -1,11 +1,11 @@
 """Many files to windows, over processes, and none of them able to stop the rest.
 
-What the files give comes back in their order. Whatever cannot serve is told with its reason: a file that cannot be
-read, a tune without a window, a file that brings the process down that reads it (see `pool`).
+Whatever cannot serve is told with its reason: a file that cannot be read, a tune without a window, a file that brings
+the process down that reads it (see `parallel`).
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +13,15 @@ import numpy as np
 from data_prep import reading, windows
 from data_prep.errors import InputError
 from data_prep.files import MIDI_SUFFIXES, Source
-from data_prep.pool import Pool, cores
+from data_prep.parallel import Parallel, processes
+from data_prep.shards import Shard
 from data_prep.windows import MelodyOptions
 
-_MIDI_SECONDS = 3e-4  # a file; measured on one core
-_NOTATION_SECONDS = 4e-6  # a byte
+_MIDI_SECONDS = 2e-4, 4e-8  # a file, a byte of it; measured on one core
+_NOTATION_SECONDS = 0.0, 4e-6
 _WORTH_PROCESSES = 1.0  # seconds; starting them takes half of it
-_CHUNK_SECONDS = 0.05
+_SHARD_SECONDS = 2.0  # of work, which a kill loses
+_SHARDS_EACH = 8  # for a process at least, so that they all end at about the same time
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,48 +65,64 @@ def _reason(error: Exception, source: Source) -> str:
     """Why, without the name of the file: equal reasons are counted together."""
     if isinstance(error, MemoryError):
         return "it needs more memory than there is"
+    said = str(error).removeprefix(f"{source.path}: ").replace(str(source.path), "it")
     if not isinstance(error, InputError):
-        return f"it cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:100]})"
-    return str(error).removeprefix(f"{source.path}: ").replace(str(source.path), "it")
+        return f"it cannot be read ({type(error).__name__}: {' '.join(said.split())[:100]})"
+    return said
 
 
-def load_all(sources: Sequence[Source], options: MelodyOptions, workers: int | None = None) -> Iterator[Loaded]:
-    """Load many files, in their order; `workers` processes, as many as there are cores by default.
+def load_part(sources: Sequence[Source], options: MelodyOptions) -> Shard:
+    """What several files give, joined."""
+    loaded = [load(source, options) for source in sources]
+    tunes = [tune for each in loaded for tune in each.tunes]
+    return Shard(
+        np.concatenate([np.empty(0, np.uint8), *(tune.ids.ravel() for tune in tunes)]),
+        np.concatenate([np.empty(0, np.int64), *(tune.bars for tune in tunes)]),
+        np.array([len(tune.bars) for tune in tunes], np.int64),
+        [tune.name for tune in tunes],
+        [skipped for each in loaded for skipped in each.skipped],
+    )
+
+
+def load_all(
+    sources: Sequence[Source], missing: Sequence[range], options: MelodyOptions, workers: int | None = None
+) -> Generator[tuple[range, Shard]]:
+    """What is `missing` of many files, in shards, as they get done; which files each is of comes with it.
 
     With one worker, or with so few files that processes would not pay, all happens in this process.
     """
-    seconds = [_seconds(source) for source in sources]
-    work = functools.partial(load, options=options)
-    workers = workers or cores()
-    if workers == 1 or sum(seconds) < _WORTH_PROCESSES:
-        yield from map(work, sources)
-        return
-    with Pool(work, _crashed, workers) as pool:
-        yield from pool.map(_chunks(sources, seconds)) if pool.works() else map(work, sources)
+    seconds = np.array([_seconds(source) for source in sources])
+    work = functools.partial(load_part, options=options)
+    total = sum(seconds[part.start : part.stop].sum() for part in missing)
+    if workers == 1 or total < _WORTH_PROCESSES:
+        for part in _cut(missing, seconds, _SHARD_SECONDS):
+            yield part, work(sources[part.start : part.stop])
+    else:
+        shard = min(_SHARD_SECONDS, total / (_SHARDS_EACH * processes(workers)))
+        # they may run elsewhere, in another folder
+        placed = [Source(source.path.absolute(), source.name) for source in sources]
+        yield from Parallel(placed, work, _crashed, workers).run(_cut(missing, seconds, shard))
 
 
-def _crashed(source: Source) -> Loaded:
-    return Loaded([], [(source.name, "it makes its reader crash")])
+def _crashed(source: Source) -> Shard:
+    none = np.empty(0, np.int64)
+    return Shard(none.astype(np.uint8), none, none, [], [(source.name, "it makes its reader crash")])
 
 
 def _seconds(source: Source) -> float:
-    if source.path.suffix.lower() in MIDI_SUFFIXES:
-        return _MIDI_SECONDS
+    """About how long it takes to read a file."""
+    file, byte = _MIDI_SECONDS if source.path.suffix.lower() in MIDI_SUFFIXES else _NOTATION_SECONDS
     try:
-        return _NOTATION_SECONDS * source.path.stat().st_size
+        return file + byte * source.path.stat().st_size
     except OSError:
-        return 0.0
+        return file
 
 
-def _chunks(sources: Sequence[Source], seconds: Sequence[float]) -> Iterator[list[Source]]:
-    """Files in their order, about as much work in each chunk."""
-    chunk: list[Source] = []
-    work = 0.0
-    for source, cost in zip(sources, seconds, strict=True):
-        chunk.append(source)
-        work += cost
-        if work >= _CHUNK_SECONDS:
-            yield chunk
-            chunk, work = [], 0.0
-    if chunk:
-        yield chunk
+def _cut(missing: Sequence[range], seconds: np.ndarray, most: float) -> list[range]:
+    """Files in parts of about so much work."""
+    parts = []
+    for gap in missing:
+        shards = np.floor(np.cumsum(seconds[gap.start : gap.stop]) / most)
+        cuts = (gap.start + 1 + np.flatnonzero(np.diff(shards))).tolist()
+        parts += [range(*ends) for ends in zip([gap.start, *cuts], [*cuts, gap.stop], strict=True)]
+    return parts

@@ -5,12 +5,13 @@
                                     several lines where several places have the same one, first that which put
                                     it into its split
 
-Files are read in parallel (`loading`), their windows gathered on disk (`assembling`) and split by tune (`splits`).
-What stays in memory is a few bytes for each window.
+Files are read in parallel (`loading`), what they give is kept in shards on disk (`shards`), gathered (`assembling`) and
+split by tune (`splits`). What stays in memory is some bytes for each window.
 """
 
 import dataclasses
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from data_prep.assembling import gather, place, write_splits
 from data_prep.building import Job, Made
 from data_prep.errors import InputError
 from data_prep.files import remove
+from data_prep.shards import Shards
 from data_prep.splits import SPLITS
 from data_prep.tokenizers.base import Tokenizer
 from data_prep.tokenizers.melody import MelodyTokenizer
@@ -37,15 +39,36 @@ def build(job: Job, options: MelodyOptions) -> Made:
     if job.valid.given or job.test.given:
         raise InputError("files for valid and test of their own are for text; music is split by tune")
     tokenizer = MelodyTokenizer(options.bars, options.meter)
-    files = job.train.found
-    loaded = job.shown(loading.load_all(files, options, job.workers), "reading", len(files), "files")
-    found = gather(loaded, job.folder / "windows", tokenizer.length)
-    if not found.names:
-        raise job.train.unusable(found.skipped)
-    placed, counts = place(found, tokenizer, job.shares)
-    counts = write_splits(job.folder, found, placed) | counts | {"files": len(files)}
-    remove(found.path)
+    shards = Shards(job.shards)
+    try:
+        _read(job, options, shards)
+        found = gather(shards, job.folder / "windows", tokenizer.length)
+        if not found.names:
+            raise job.train.unusable(found.skipped)
+        placed, counts = place(found, tokenizer, job.shares)
+        counts = write_splits(job.folder, found, placed) | counts | {"files": len(job.train.found)}
+        remove(found.path)
+    except KeyboardInterrupt:
+        if shards:
+            job.tell(f"{_progress(shards, job)} have been read and are kept: the same command goes on from there")
+        raise
     return Made(tokenizer.to_json(), counts, found.skipped, placed.by)
+
+
+def _read(job: Job, options: MelodyOptions, shards: Shards) -> None:
+    """Read what is missing in the shards."""
+    files = job.train.found
+    if shards:
+        job.tell(f"{_progress(shards, job)} have been read before: going on from there")
+    results = loading.load_all(files, shards.missing(len(files)), options, job.workers)
+    with closing(results), job.bar("reading", len(files), "files", done=len(shards)) as bar:
+        for part, shard in results:
+            shards.add(part, shard)
+            bar.update(len(part))
+
+
+def _progress(shards: Shards, job: Job) -> str:
+    return f"{len(shards):,} of {meters.count(len(job.train.found), 'file')}"
 
 
 def open_split(folder: Path, name: str, tokenizer: Tokenizer) -> np.ndarray:

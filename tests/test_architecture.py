@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FLOORS = {"data_prep": 0, "seqvae": 1, "cli": 2}
 DOORS = {"seqvae.trained", "seqvae.data"}  # the only rooms of seqvae that may look into data_prep
-HEAVY = {"torch", "music21", "matplotlib", "sklearn", "symusic", "pretty_midi"}
+HEAVY = {"torch", "music21", "matplotlib", "sklearn", "symusic", "pretty_midi", "joblib", "dask", "distributed"}
 LIGHT_ROOMS = {  # what the command line reads before any work starts
     *("seqvae", "seqvae.config", "seqvae.checks", "seqvae.presets", "seqvae.errors")
 }
@@ -134,11 +134,15 @@ def unsafe_loading(sources: Sources) -> list[str]:
         tree = ast.parse(text)
         names = imported(ast.walk(tree), package_of(module, sources))
         found += [
-            f"{module}: {name}" for name in names if name.split(".")[0] in {"pickle", "cPickle", "dill", "joblib"}
+            f"{module}: {name}"
+            for name in names
+            if name.split(".")[0] in {"pickle", "cPickle", "dill"} or name == "joblib.load"
         ]
         for node in ast.walk(tree):
             if isinstance(node, ast.Call):
                 call, keywords = ast.unparse(node.func), {k.arg: ast.unparse(k.value) for k in node.keywords}
+                if call == "joblib.load":
+                    found.append(f"{module}: joblib.load")
                 if call == "torch.load" and keywords.get("weights_only") != "True":
                     found.append(f"{module}: torch.load without weights_only=True")
                 if keywords.get("allow_pickle", "False") != "False":
@@ -171,6 +175,8 @@ BROKEN_HOUSES = [
     pytest.param(heavy_at_import, {"data_prep.a": "try:\n  from symusic import Score\nexcept E: pass"}, id="in a try"),
     pytest.param(heavy_at_import, {"seqvae.config": "class A:\n  import torch"}, id="in a class"),
     pytest.param(unsafe_loading, {"seqvae.a": "def f(p):\n  import pickle"}, id="pickle"),
+    pytest.param(unsafe_loading, {"seqvae.a": "from joblib import load"}, id="joblib's load"),
+    pytest.param(unsafe_loading, {"seqvae.a": "import joblib\njoblib.load(p)"}, id="joblib.load"),
     pytest.param(unsafe_loading, {"seqvae.a": "torch.load(p)"}, id="torch.load"),
     pytest.param(unsafe_loading, {"seqvae.a": "torch.load(p, weights_only=False)"}, id="torch.load, unsafe"),
     pytest.param(unsafe_loading, {"seqvae.a": "np.load(p, allow_pickle=True)"}, id="numpy's pickle"),
@@ -184,6 +190,7 @@ SOUND_HOUSES = [
     pytest.param(heavy_at_import, {"seqvae.vae": "import torch"}, id="torch where it belongs"),
     pytest.param(heavy_at_import, {"cli.a": "if TYPE_CHECKING:\n  import torch"}, id="torch for the types"),
     pytest.param(unsafe_loading, {"seqvae.a": "torch.load(p, weights_only=True)"}, id="torch.load, safe"),
+    pytest.param(unsafe_loading, {"seqvae.a": "import joblib\njoblib.Parallel(2)"}, id="joblib's processes"),
 ]
 
 

@@ -3,47 +3,25 @@
 import csv
 import gzip
 import json
-import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tunes import melody, rows, write_tune, write_tunes
 
-from data_prep import loading, melody_dataset, midi, splits
+from data_prep import midi, splits
 from data_prep.dataset import SPLITS, Dataset, cached, fingerprint, is_dataset, open_dataset, prepare
 from data_prep.errors import InputError
-from data_prep.piece import Piece, Track
-from data_prep.pool import Pool
 from data_prep.tokenizers.melody import MelodyTokenizer
 from data_prep.windows import MelodyOptions, windows
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
-TICKS = 480
 OPTIONS = MelodyOptions()
-
-
-def melody(seed: int, bars: int = 8) -> list[int]:
-    """One pitch for each eighth note."""
-    return np.random.default_rng(seed).integers(60, 80, 8 * bars).tolist()
-
-
-def write_tune(path: Path, pitches: Sequence[int], meter: tuple[int, int] = (4, 4), program: int = 0) -> Path:
-    notes = np.array([[i * TICKS // 2, (i + 1) * TICKS // 2, p, 80] for i, p in enumerate(pitches)], np.int64)
-    midi.write(Piece("tune", TICKS, (Track("", program, False, notes.reshape(-1, 4)),), ((0, *meter),)), path)
-    return path
-
-
-def write_tunes(folder: Path, numbers: Sequence[int]) -> Path:
-    for number in numbers:
-        write_tune(folder / f"{number:03}.mid", melody(number))
-    return folder
 
 
 def places(data: Dataset) -> dict[str, set[str]]:
@@ -53,10 +31,6 @@ def places(data: Dataset) -> dict[str, set[str]]:
         for source, _ in data.index(name):
             found.setdefault(source, set()).add(name)
     return found
-
-
-def rows(data: Dataset) -> dict[str, np.ndarray]:
-    return {name: np.asarray(data.split(name)) for name in SPLITS}
 
 
 @pytest.fixture(scope="module")
@@ -251,20 +225,6 @@ def test_what_is_there_is_replaced_only_when_told_and_a_dataset(tunes: Path, tmp
     assert os.listdir(tmp_path / "mine") == ["thesis.txt"]
 
 
-def test_an_interrupted_run_leaves_nothing(tunes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    old = prepare([tunes], tmp_path / "data", OPTIONS)
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(melody_dataset, "write_splits", interrupt)
-    for name in ("data", "new"):
-        with pytest.raises(KeyboardInterrupt):
-            prepare([tunes], tmp_path / name, OPTIONS, force=True)
-    assert os.listdir(tmp_path) == ["data"]
-    assert len(open_dataset(tmp_path / "data").split("train")) == len(old.split("train"))
-
-
 def copy_of(data: Dataset, to: Path) -> Path:
     to.mkdir()
     for file in data.path.iterdir():
@@ -343,39 +303,6 @@ def test_the_fingerprint_follows_names_sizes_times_and_options(tunes: Path, tmp_
     assert len(set(prints)) == 4
     folder.rename(tmp_path / "moved")
     assert fingerprint([tmp_path / "moved"], OPTIONS) == prints[-1]
-
-
-def test_processes_give_the_same_bytes(
-    tunes: Path, prepared: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loading, "_WORTH_PROCESSES", 0)
-    data = prepare([tunes], tmp_path / "data", OPTIONS, workers=2)
-    for name in ("train.npy", "valid.npy", "test.npy", "index.csv", "dataset.json"):
-        assert (data.path / name).read_bytes() == (prepared.path / name).read_bytes()
-
-
-def die_on_seven(number: int) -> int:
-    if number == 7:
-        os.kill(os.getpid(), signal.SIGSEGV)
-    return number * number
-
-
-def test_a_worker_that_crashes_costs_its_item_alone() -> None:
-    chunks = [list(range(start, start + 3)) for start in range(0, 21, 3)]
-    with Pool(die_on_seven, lambda number: -number, 2) as pool:
-        assert pool.works()
-        assert list(pool.map(chunks)) == [n * n if n != 7 else -7 for n in range(21)]
-
-
-def test_an_interrupted_pool_leaves_no_process_behind() -> None:
-    def interrupted() -> None:
-        with Pool(die_on_seven, lambda number: -number, 2) as pool:
-            assert pool.works()
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert not multiprocessing.active_children()
 
 
 def test_progress_is_quiet_without_a_terminal(tunes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

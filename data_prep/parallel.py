@@ -1,0 +1,119 @@
+"""Work spread over processes by joblib, which survives an item that brings its process down.
+
+The processes are those of this machine, unless `joblib.parallel_config` says otherwise: it hands the work to a Dask or
+Ray cluster. Items go in parts that follow each other, each part to one process. When a process dies (a parser in C++
+can bring it down), the parts that were under way are lost. They are done again by halves, and of a part that brings
+its process down when it is alone again the halves, until the item to blame stands alone.
+"""
+
+import faulthandler
+import multiprocessing
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Results = TypeVar("Results", bound=Generator[Any])
+
+
+def processes(workers: int | None) -> int:
+    """How many processes there will be: `workers` of this machine or one for each of its cores, or a cluster's own."""
+    import joblib
+
+    return joblib.effective_n_jobs(_jobs(workers))
+
+
+def _jobs(workers: int | None) -> int:
+    from joblib.parallel import get_active_backend
+
+    return workers or get_active_backend()[1] or -1
+
+
+@dataclass(frozen=True)
+class Parallel(Generic[Item, Result]):
+    """One function for parts of many items.
+
+    Args:
+        items: all there are.
+        work: what is done with a part of them; it and all it takes and gives must pickle.
+        crashed: what stands for the result of an item that brings its process down.
+        workers: see `processes`.
+    """
+
+    items: Sequence[Item]
+    work: Callable[[Sequence[Item]], Result]
+    crashed: Callable[[Item], Result]
+    workers: int | None
+
+    def run(self, parts: Sequence[range]) -> Iterator[tuple[range, Result]]:
+        """What each part of the items gives, as it gets done; of a part with an item that crashes, smaller parts."""
+        while parts:
+            sent: list[range] = []
+            done: set[range] = set()
+            try:
+                with _closed(self._results(parts, sent)) as results:
+                    for part, result in results:
+                        done.add(part)
+                        yield part, result
+                return
+            except BrokenProcessPool:
+                lost = [part for part in sent if part not in done]
+                parts = parts[len(sent) :]
+            if not done and not self._works():
+                yield from ((part, self.work(self._of(part))) for part in [*lost, *parts])
+                return
+            yield from self._again(lost)
+
+    def _again(self, lost: Sequence[range]) -> Iterator[tuple[range, Result]]:
+        """Parts of which one brings its process down."""
+        if len(lost) == 1 and len(lost[0]) == 1:
+            yield lost[0], self.crashed(self.items[lost[0].start])
+            return
+        smaller = lost if len(lost) != 1 else [lost[0][: len(lost[0]) // 2], lost[0][len(lost[0]) // 2 :]]
+        yield from self.run(smaller[: len(smaller) // 2])
+        yield from self.run(smaller[len(smaller) // 2 :])
+
+    def _results(self, parts: Sequence[range], sent: list[range]) -> Generator[tuple[range, Result]]:
+        """The results as they come; `sent` takes the parts that have been given out."""
+        import joblib
+
+        def tasks() -> Iterator[tuple[Callable, tuple, dict]]:
+            for part in parts:
+                sent.append(part)
+                yield joblib.delayed(_work)(self.work, part, self._of(part))
+
+        return joblib.Parallel(_jobs(self.workers), return_as="generator_unordered", batch_size=1)(tasks())
+
+    def _works(self) -> bool:
+        """Whether processes can be had at all."""
+        import joblib
+
+        try:
+            joblib.Parallel(_jobs(self.workers))(joblib.delayed(int)() for _ in range(2))
+        except BrokenProcessPool:
+            return False
+        return True
+
+    def _of(self, part: range) -> Sequence[Item]:
+        return self.items[part.start : part.stop]
+
+
+@contextmanager
+def _closed(results: Results) -> Iterator[Results]:
+    """Have results closed at the end, without joblib's warning of those that were not used: they are made again."""
+    try:
+        yield results
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            results.close()
+
+
+def _work(work: Callable[[Sequence[Item]], Result], part: range, items: Sequence[Item]) -> tuple[range, Result]:
+    if multiprocessing.parent_process():
+        faulthandler.disable()  # whoever started the process tells in one line what made it crash
+    return part, work(items)

@@ -1,0 +1,83 @@
+"""Processes for many items, none of which can stop the others."""
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+
+import joblib
+import pytest
+
+from data_prep import parallel
+from data_prep.parallel import Parallel, processes
+
+DEADLY = 5
+NUMBERS = range(12)
+PARTS = [range(start, start + 3) for start in range(0, 12, 3)]
+
+
+def squares(numbers: Sequence[int]) -> list[int]:
+    """Their squares, unless the deadly one is among them."""
+    if DEADLY in numbers:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return [number * number for number in numbers]
+
+
+def crashed(number: int) -> list[int]:
+    return [-number]
+
+
+def identities(numbers: Sequence[int]) -> list[int]:
+    return [os.getpid() for _ in numbers]
+
+
+def test_an_item_that_crashes_costs_itself_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    found = dict(Parallel(NUMBERS, squares, crashed, 2).run(PARTS))
+    flat = [result for part in sorted(found, key=lambda part: part.start) for result in found[part]]
+    assert flat == [-number if number == DEADLY else number * number for number in NUMBERS]
+    assert sum(map(len, found)) == len(NUMBERS)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_work_is_done_here_where_no_process_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: object, **__: object) -> None:
+        raise parallel.BrokenProcessPool
+
+    monkeypatch.setattr(joblib, "Parallel", none)
+    found = dict(Parallel(NUMBERS, identities, crashed, 2).run(PARTS))
+    assert found == {part: [os.getpid()] * 3 for part in PARTS}
+
+
+def sleepers(numbers: Sequence[int]) -> list[int]:
+    """The first part is done at once, the others late."""
+    time.sleep(60 * (numbers[0] > 0))
+    return [os.getpid()]
+
+
+def ends(process: int) -> bool:
+    """Whether a process is gone soon."""
+    for _ in range(200):
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_an_interrupted_run_leaves_no_process_behind(recwarn: pytest.WarningsRecorder) -> None:
+    results = Parallel(NUMBERS, sleepers, crashed, 2).run(PARTS)
+    _, (worker,) = next(results)
+    results.close()
+    assert ends(worker)
+    assert not recwarn.list
+
+
+def test_joblib_says_how_many_processes_unless_workers_do() -> None:
+    assert processes(None) == joblib.cpu_count()
+    assert processes(3) == 3
+    with joblib.parallel_config(n_jobs=5):
+        assert processes(None) == 5
+    with joblib.parallel_config(backend="threading"):
+        here = [os.getpid()] * 3
+        assert dict(Parallel(NUMBERS, identities, crashed, None).run(PARTS)) == dict.fromkeys(PARTS, here)
