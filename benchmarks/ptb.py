@@ -107,7 +107,8 @@ def words_per_second(config: Config, dataset: Path, steps: int = TRIED_STEPS) ->
     for step in range(steps + 5):
         batch = data.training_batch(step, training.batch_size, 0)
         start = time.perf_counter()
-        optimization.step(batch, step, step, 0.0, 0)  # its figures are read, so that a GPU has finished
+        figures, _ = optimization.step([batch], step, step, 0.0, 0)
+        figures.cpu()  # wait for a GPU to have finished
         rates.append(batch.count / (time.perf_counter() - start))
     return sorted(rates[5:])[steps // 2]
 

@@ -83,7 +83,7 @@ def our_step(device: torch.device) -> Callable[[Batch, int], object]:
     optimization = Optimization(
         SequenceVAE(MODEL).to(device), training, device, choose_precision(training.precision, device), 1000
     )
-    return lambda batch, number: optimization.step(batch, number, number, 0.0, 0)
+    return lambda batch, number: optimization.step([batch], number, number, 0.0, 0)[0].cpu()
 
 
 def words_per_second(step: Callable[[Batch, int], object], batches: list[Batch]) -> float:

@@ -9,7 +9,7 @@ from seqvae.errors import OptionError
 
 _WHOLE_FROM_1 = (
     *("encoder_size", "encoder_layers", "decoder_size", "decoder_layers", "length"),
-    *("batch_size", "annealing_steps", "scheduled_sampling_steps", "plateau_patience"),
+    *("batch_size", "accumulate", "annealing_steps", "scheduled_sampling_steps", "plateau_patience"),
     *("bars", "min_count", "max_length"),
 )
 _ABOVE_0 = (

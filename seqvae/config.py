@@ -114,6 +114,7 @@ class TrainConfig:
     steps: int | None = None
     minutes: float | None = None
     batch_size: int = 512  # sequences
+    accumulate: int = 1  # parts in which a process computes its share of a batch, one after the other, to save memory
     optimizer: str = "adam"
     learning_rate: float = 1e-3
     final_learning_rate: float = 1e-5

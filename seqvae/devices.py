@@ -5,18 +5,40 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
+from seqvae.distributed import ALONE, World
 from seqvae.errors import OptionError
 
 
-def choose_device(name: str = "auto") -> torch.device:
-    """auto: CUDA, else Apple's MPS, else the CPU. Raises OptionError when the device asked for is not there."""
+def choose_device(name: str = "auto", world: World = ALONE) -> torch.device:
+    """auto: CUDA, else Apple's MPS, else the CPU. Raises OptionError when the device asked for is not there.
+
+    Of several processes on a machine each has a GPU of its own.
+    """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if world.size > 1:
+        there["mps"] = False
     if name == "auto":
-        return torch.device(next(kind for kind, available in there.items() if available))
+        name = next(kind for kind, available in there.items() if available)
     if not there.get(name, False):
         usable = ", ".join(kind for kind, available in there.items() if available)
         raise OptionError(f"--device {name}: not available here; choose auto or {usable}")
+    if name == "cuda" and world.size > 1:
+        return _own_gpu(world)
     return torch.device(name)
+
+
+def _own_gpu(world: World) -> torch.device:
+    if world.place >= (count := torch.cuda.device_count()):
+        raise OptionError(f"--nproc-per-node: at most {count}, one for each GPU of this machine; or give --device cpu")
+    device = torch.device("cuda", world.place)
+    torch.cuda.set_device(device)
+    return device
+
+
+def out_of_memory(error: RuntimeError) -> bool:
+    """Whether this is torch's way to say that something is too large, on whatever device."""
+    told = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in told)
 
 
 def choose_precision(name: str, device: torch.device) -> str:

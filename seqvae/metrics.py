@@ -2,43 +2,72 @@
 
 import csv
 import importlib.util
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seqvae.batch import Batch
+import torch
+from torch import Tensor
+
+FIGURES = ("loss", "distortion", "rate", "beta")
 
 
-@dataclass
 class Averages:
-    """Of the figures of the steps since the last epoch ended."""
+    """Of the figures of steps since an epoch began, and how many steps were skipped.
 
-    totals: dict[str, float] = field(default_factory=dict)
-    latest: dict[str, float] = field(default_factory=dict)
-    sequences: int = 0
-    tokens: int = 0
-    steps: int = 0
+    What a step gives stays on the device: only to `look` is to wait for it.
+    """
 
-    def add(self, batch: Batch, figures: dict[str, float]) -> None:
-        """Add a step."""
-        self.latest = figures
-        for name, value in figures.items():
-            self.totals[name] = self.totals.get(name, 0.0) + value * len(batch)
-        self.sequences += len(batch)
-        self.tokens += batch.count
-        self.steps += 1
+    def __init__(self, skipped_in_a_row: int = 0) -> None:
+        self.skipped = self.most_in_a_row = 0  # steps; at most since the last look
+        self.skipped_in_a_row = skipped_in_a_row  # up to now
+        self._steps, self._sums = 0, torch.zeros(len(FIGURES) + 2, dtype=torch.float64)
+        self._latest: dict[str, float] = {}
+        self._unseen: Tensor | None = None
+
+    def add(self, figures: Tensor, finite: Tensor) -> None:
+        """Add a step.
+
+        Args:
+            figures: sums over its sequences of FIGURES, the number of these, and of their tokens: (6) fp32.
+            finite: () bool; a step that was not is counted, and no more.
+        """
+        if self._unseen is None:
+            self._unseen = figures.new_zeros(len(figures) + 3)
+            self._unseen[-2] = self.skipped_in_a_row
+        sums, skipped, in_a_row, most = self._unseen.split([len(figures), 1, 1, 1])
+        sums += torch.where(finite, figures, 0.0)
+        skipped += ~finite
+        in_a_row.add_(1.0).mul_(~finite)
+        torch.maximum(most, in_a_row, out=most)
+        self._steps += 1
+
+    def look(self) -> None:
+        """Wait for the steps that were added, and take up what they gave."""
+        if self._unseen is None:
+            return
+        found = self._unseen.cpu().double()
+        self._unseen = None
+        skipped, self.skipped_in_a_row, self.most_in_a_row = (int(number) for number in found[-3:])
+        self.skipped += skipped
+        self._sums += found[:-3]
+        self._latest = _means(found) or self._latest
 
     def means(self) -> dict[str, float]:
         """Averages over the sequences."""
-        return {f"train_{name}": total / self.sequences for name, total in self.totals.items()}
+        return {f"train_{name}": mean for name, mean in _means(self._sums).items()}
 
     def shown(self, steps_a_second: float | None) -> str:
         """For the progress line."""
-        speed = self.tokens / max(1, self.steps) * (steps_a_second or 0.0)
+        speed = float(self._sums[len(FIGURES) + 1]) / max(1, self._steps) * (steps_a_second or 0.0)
         figures = [
-            f"{name}={value:.3f}" if name == "beta" else f"{name}={value:.2f}" for name, value in self.latest.items()
+            f"{name}={value:.3f}" if name == "beta" else f"{name}={value:.2f}" for name, value in self._latest.items()
         ]
         return ", ".join([*figures, f"tokens/s={speed:,.0f}"])
+
+
+def _means(sums: Tensor) -> dict[str, float]:
+    sequences = float(sums[len(FIGURES)])
+    return {name: float(sums[n]) / sequences for n, name in enumerate(FIGURES)} if sequences else {}
 
 
 class MetricsLog:

@@ -2,39 +2,54 @@
 
     loss = distortion + beta * (rate that is not free) + mmd * MMD + adversarial * (-log D(z))
 
-All noise of a step is a function of (seed, step), so that a run that was interrupted and resumed ends with the very
-weights of one that was not (on a CPU).
+A batch may come in parts, one after the other or each in a process of its own. The loss is then the parts' losses,
+weighted by their shares of the rows, and each part has noise of its own: a function of (seed, step, part), so that a
+run that was interrupted and resumed ends with the very weights of one that was not (on a CPU).
+
+Nothing here waits for a GPU: what a step gives stays there (`metrics.Averages`), and so does the decision whether it
+counts (`updating`).
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from seqvae.batch import Batch
 from seqvae.config import TrainConfig
 from seqvae.devices import autocast
+from seqvae.distributed import ALONE, World
 from seqvae.embedding import TokenInput
 from seqvae.objectives import charged_rate
 from seqvae.regularisers import Adversary, mmd
 from seqvae.schedules import annealed_beta, learning_rate, sampling_probability
+from seqvae.updating import load, update
 from seqvae.vae import Noise, SequenceVAE, Terms
 
 HALF = 0.5  # of the learning rate, on a plateau
 INNER_STEPS = 100  # of the encoder alone, at most, before one of the decoder; He et al. 2019, arXiv:1901.05534
 INNER_CHECK = 15  # inner steps after which the encoder must have become better to go on
+RUNNING = ("running_mean", "running_var")  # buffers of batch normalisation
 
 
 class Optimization:
     """A model, its optimizer and what else is trained with it, in one phase of a run."""
 
     def __init__(
-        self, model: SequenceVAE, training: TrainConfig, device: torch.device, precision: str, steps_per_epoch: int
+        self,
+        model: SequenceVAE,
+        training: TrainConfig,
+        device: torch.device,
+        precision: str,
+        steps_per_epoch: int,
+        world: World = ALONE,
     ) -> None:
         self.model, self.training, self.device, self.precision = model, training, device, precision
+        self.world, self.parallel = world, world.parallel(model, in_turns=training.aggressive)
         self.annealing_steps = training.annealing_steps
         if training.annealing_epochs is not None:
             self.annealing_steps = max(1, round(training.annealing_epochs * steps_per_epoch))
@@ -48,7 +63,8 @@ class Optimization:
     def renew(self) -> None:
         """A new optimizer of the weights, which remembers nothing."""
         plain = self.training.optimizer == "sgd"
-        sparse = plain and self.device.type == "cpu"  # Adam moves all rows, and a GPU all at once
+        # Adam moves all rows, a GPU all at once, and processes exchange all
+        sparse = plain and self.device.type == "cpu" and self.world.size == 1
         for part in self.model.modules():
             if isinstance(part, TokenInput):
                 part.sparse = sparse
@@ -57,53 +73,53 @@ class Optimization:
             self.model.parameters(), lr=self.training.learning_rate, fused=not sparse
         )
 
-    def step(self, batch: Batch, number: int, within: int, share: float, halvings: int) -> dict[str, float] | None:
+    def step(
+        self, parts: Sequence[Batch], number: int, within: int, share: float, halvings: int
+    ) -> tuple[Tensor, Tensor]:
         """Train on a batch.
 
         Args:
-            batch: on any device.
+            parts: of the batch those that are this process's, on any device.
             number: of the step in the run, which is the source of its noise.
             within: of the step in its phase, which schedules follow.
             share: of the phase's budget that is used up.
             halvings: how often the learning rate was halved on a plateau.
 
         Returns:
-            loss, distortion, rate and beta, or None where loss or gradient were not finite: then nothing has changed.
+            Figures of the whole batch, as `metrics.Averages.add` takes them, and whether loss and gradient were finite;
+            otherwise nothing has changed. Both are on the device.
         """
         self._set_rate(within, share, halvings)
-        beta = self.beta(within)
-        terms, loss = self._backward(batch, self._generator(number), beta, within)
-        if not self._update(loss):
-            return None
+        figures, latents = self._backward(parts, self.beta(within), within, number)
+        finite = update(self.optimizer, figures[0], self.training.clip)
         if self.adversary is not None:
-            self.adversary.learn(terms.z, _prior(terms.z, self._generator(number, 0)))
-        distortion, rate = terms.distortion.detach().mean(), terms.rates.detach().sum(-1).mean()
-        return {"loss": float(loss), "distortion": float(distortion), "rate": float(rate), "beta": beta}
+            self._teach(self.adversary, parts, latents, number, finite)
+        return figures, finite
 
-    def train_encoder(self, batches: Callable[[int], Batch], number: int, within: int) -> int:
+    def train_encoder(self, batches: Callable[[int], Sequence[Batch]], number: int, within: int) -> int:
         """Train the encoder alone until that does not help any more, on random batches; how many steps it took.
 
         The first part of a step in aggressive training (He et al. 2019): at most INNER_STEPS, and fewer if the loss a
         token of INNER_CHECK steps is above that of those before.
 
         Args:
-            batches: a random batch by a number.
+            batches: a random batch by a number, in parts.
             number, within: of the step, as for `step`.
         """
-        before, lost, tokens = float("inf"), 0.0, 0
+        before, since = float("inf"), []
         with _frozen(self.model.decoder):
             for inner in range(1, INNER_STEPS):
-                batch = batches(inner)
-                _, loss = self._backward(batch, self._generator(number, inner), self.beta(within), within)
-                self._update(loss)
-                lost, tokens = lost + float(loss) * len(batch), tokens + batch.count
+                figures, _ = self._backward(batches(inner), self.beta(within), within, number, inner)
+                update(self.optimizer, figures[0], self.training.clip)
+                since.append(figures)
                 if inner % INNER_CHECK == 0:
-                    if lost / tokens > before:
+                    sums = torch.stack(since).sum(0).tolist()
+                    if sums[0] / sums[-1] > before:
                         break
-                    before, lost, tokens = lost / tokens, 0.0, 0
+                    before, since = sums[0] / sums[-1], []
         return inner
 
-    def train_decoder(self, *arguments: Any) -> dict[str, float] | None:
+    def train_decoder(self, *arguments: Any) -> tuple[Tensor, Tensor]:
         """As `step`, with the encoder left as it is: the second part of a step in aggressive training."""
         with _frozen(self.model.encoder):
             return self.step(*arguments)
@@ -119,16 +135,14 @@ class Optimization:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The reverse of `state_dict`."""
-        fused = [group["fused"] for group in self.optimizer.param_groups]
-        self.optimizer.load_state_dict(state["optimizer"])
-        for group, ours in zip(self.optimizer.param_groups, fused, strict=True):
-            group["fused"] = ours  # of this device, whichever the run began on
+        load(self.optimizer, state["optimizer"])
         if self.adversary is not None:
             self.adversary.load_state_dict(state["adversary"])
 
-    def _generator(self, *number: int) -> torch.Generator:
-        seed = int(np.random.SeedSequence([self.training.seed, *number]).generate_state(1)[0])
-        return torch.Generator(self.device).manual_seed(seed)
+    def _generator(self, part: int, *number: int) -> torch.Generator:
+        key = (part,) if part else ()
+        seed = np.random.SeedSequence([self.training.seed, *number], spawn_key=key).generate_state(1)[0]
+        return torch.Generator(self.device).manual_seed(int(seed))
 
     def _set_rate(self, within: int, share: float, halvings: int) -> None:
         training = self.training
@@ -154,42 +168,81 @@ class Optimization:
             training.encoder_mask,
         )
 
-    def _backward(self, batch: Batch, generator: torch.Generator, beta: float, within: int) -> tuple[Terms, Tensor]:
-        """The terms and the loss of a batch; the gradients are in the parameters."""
+    def _backward(self, parts: Sequence[Batch], beta: float, within: int, *number: int) -> tuple[Tensor, list[Tensor]]:
+        """Leave the gradients of a batch in the parameters; its figures, and the z (B, Z) of each part."""
+        self.optimizer.zero_grad(set_to_none=True)
+        found, latents = [], []
+        averages = _RunningAverages(self.model) if self.world.size * len(parts) > 1 else None
+        for batch in parts:
+            with nullcontext() if batch is parts[-1] else self._unsynchronised():
+                terms, loss = self._loss(batch, self._generator(batch.part, *number), beta, within)
+                (loss * (batch.share * self.world.size)).backward()  # processes average what is to be added up
+            if averages is not None:
+                averages.add(batch.share)
+            found.append(_figures(terms, loss.detach(), beta, batch))
+            latents.append(terms.z.detach())
+        if averages is not None:
+            averages.finish(self.world)
+        figures = torch.stack(found).sum(0)
+        self.world.add_up([figures])
+        return figures, latents
+
+    def _unsynchronised(self) -> AbstractContextManager:
+        """Keep gradients from being averaged before they are complete."""
+        return self.parallel.no_sync() if isinstance(self.parallel, DistributedDataParallel) else nullcontext()
+
+    def _loss(self, batch: Batch, generator: torch.Generator, beta: float, within: int) -> tuple[Terms, Tensor]:
         training, batch = self.training, batch.to(self.device)
         with autocast(self.device, self.precision):
-            terms = self.model(batch.tokens, batch.lengths, generator, self._noise(within))
+            terms = self.parallel(batch.tokens, batch.lengths, generator, self._noise(within))
         rate = charged_rate(terms.rates, training.free_bits, training.free_bits_per, training.free_bits_form)
         loss = terms.distortion.mean() + beta * rate
         if training.mmd:
             loss = loss + training.mmd * mmd(terms.z, _prior(terms.z, generator))
         if self.adversary is not None and training.adversarial:
             loss = loss + training.adversarial * self.adversary.loss(terms.z)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        return terms, loss.detach()
+        return terms, loss
 
-    def _update(self, loss: Tensor) -> bool:
-        """Clip the gradients and move the weights, if all is finite."""
-        norm = clip(self.model.parameters(), self.training.clip)
-        finite = bool(torch.isfinite(loss) & torch.isfinite(norm))
-        if finite:
-            self.optimizer.step()
-        return finite
+    def _teach(
+        self, adversary: Adversary, parts: Sequence[Batch], latents: Sequence[Tensor], number: int, finite: Tensor
+    ) -> None:
+        """A step of the discriminator, which sees the z of all parts beside draws of the prior; unless not finite."""
+        errors = []
+        for batch, z in zip(parts, latents, strict=True):
+            prior = _prior(z, self._generator(batch.part, number, 0))
+            errors.append(adversary.error(z, prior) * batch.share)
+        adversary.learn(torch.where(finite, torch.stack(errors).sum(), torch.nan), self.world)
 
 
-def clip(parameters: Iterable[nn.Parameter], most: float) -> Tensor:
-    """Shorten all gradients together, sparse ones too, to a norm of at most `most`; the norm that they had."""
-    parts = []
-    for parameter in parameters:
-        if parameter.grad is not None and parameter.grad.is_sparse:
-            parameter.grad = parameter.grad.coalesce()
-            parts.append(parameter.grad.values())
-        elif parameter.grad is not None:
-            parts.append(parameter.grad)
-    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(part) for part in parts]))
-    torch._foreach_mul_(parts, (most / (norm + 1e-6)).clamp(max=1.0))
-    return norm
+def _figures(terms: Terms, loss: Tensor, beta: float, batch: Batch) -> Tensor:
+    """Sums over the sequences: see `metrics.Averages.add`."""
+    counts = batch.share > 0
+    rows, tokens = (len(batch), batch.count) if counts else (0, 0)
+    loss = loss.float()
+    distortion, rate = terms.distortion.detach().float(), terms.rates.detach().sum(-1).float()
+    numbers = [loss.new_full((), number) for number in (beta * rows, rows, tokens)]
+    return torch.stack([loss * rows, distortion.sum() * counts, rate.sum() * counts, *numbers])
+
+
+class _RunningAverages:
+    """Those of batch normalisation, if there is any: moved once a batch, by the mean of what its parts say."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._averages = [average for name, average in model.named_buffers() if name.endswith(RUNNING)]
+        self._before = [average.clone() for average in self._averages]
+        self._sums = [torch.zeros_like(average) for average in self._averages]
+
+    def add(self, share: float) -> None:
+        """After the pass of a part."""
+        for average, before, moved in zip(self._averages, self._before, self._sums, strict=True):
+            moved.add_(average, alpha=share)
+            average.copy_(before)
+
+    def finish(self, world: World) -> None:
+        """After all parts."""
+        world.add_up(self._sums)
+        for average, moved in zip(self._averages, self._sums, strict=True):
+            average.copy_(moved)
 
 
 def _prior(z: Tensor, generator: torch.Generator) -> Tensor:

@@ -15,6 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seqvae.distributed import ALONE, World
+from seqvae.updating import load, update
+
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 DISCRIMINATOR_SIZE = 512
 DISCRIMINATOR_RATE = 5e-4
@@ -51,13 +54,23 @@ class Adversary:
             nn.ReLU(),
             nn.Linear(DISCRIMINATOR_SIZE, 1),
         ).to(device)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=DISCRIMINATOR_RATE, betas=(0.5, 0.999))
+        self.optimizer = torch.optim.Adam(
+            self.network.parameters(), lr=DISCRIMINATOR_RATE, betas=(0.5, 0.999), fused=True
+        )
 
-    def learn(self, z: Tensor, prior: Tensor) -> None:
-        """One step towards telling z from draws of the prior, (B, Z) each."""
+    def error(self, z: Tensor, prior: Tensor) -> Tensor:
+        """How badly it tells z from draws of the prior, (B, Z) each."""
+        return (F.softplus(self.network(z.detach())) + F.softplus(-self.network(prior))).mean()
+
+    def learn(self, error: Tensor, world: World = ALONE) -> None:
+        """One step towards a smaller error, of which every process has its share; none if it is not finite."""
         self.optimizer.zero_grad(set_to_none=True)
-        (F.softplus(self.network(z.detach())) + F.softplus(-self.network(prior))).mean().backward()
-        self.optimizer.step()
+        error.backward()
+        whole = error.detach().clone()
+        world.add_up(
+            [whole, *(parameter.grad for parameter in self.network.parameters() if parameter.grad is not None)]
+        )
+        update(self.optimizer, whole)
 
     def loss(self, z: Tensor) -> Tensor:
         """-log D(z), averaged: small where z is taken for the prior's. No gradient stays in the discriminator."""
@@ -73,4 +86,4 @@ class Adversary:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The reverse of `state_dict`."""
         self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load(self.optimizer, state["optimizer"])

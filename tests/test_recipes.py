@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,13 @@ from data_prep.score import Note, Score
 from data_prep.text import TextOptions
 from data_prep.windows import MelodyOptions
 from seqvae import training
-from seqvae.checkpoint import load_model
+from seqvae.checkpoint import load_model, load_state
 from seqvae.config import Config, ModelConfig, Phase, TrainConfig
 from seqvae.data import SequenceData
 from seqvae.embedding import TokenInput
-from seqvae.optimization import Optimization, clip
+from seqvae.optimization import Optimization
 from seqvae.training import train
+from seqvae.updating import update
 
 MODEL = ModelConfig(encoder_size=12, decoder_size=12, latent_size=6, embedding_size=8, decoder_layers=1)
 TRAINING = TrainConfig(
@@ -71,7 +73,7 @@ def config(*phases: Phase, model: dict[str, Any] | None = None, **changes: Any) 
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
-    return training.load_state(run / "last.pt")["model"]
+    return load_state(run / "last.pt")["model"]
 
 
 def differ(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -132,7 +134,8 @@ def after_two_steps(dataset: Path, config: Config) -> dict[str, torch.Tensor]:
     steps = data.steps_per_epoch(16)
     optimization = Optimization(model, fitted.training, torch.device("cpu"), "fp32", steps)
     for step in range(2):
-        assert optimization.step(data.training_batch(step, 16, 0), step, step, 0.0, 0) is not None
+        _, finite = optimization.step([data.training_batch(step, 16, 0)], step, step, 0.0, 0)
+        assert finite
     return model.state_dict()
 
 
@@ -225,7 +228,7 @@ def test_a_plateau_halves_the_rate_reloads_the_best_and_ends_at_last(text: Path,
     result = train(wild, text, tmp_path / "run")
     assert result.stopped == "finished"
     assert result.epochs < 40
-    state = training.load_state(tmp_path / "run" / "last.pt")
+    state = load_state(tmp_path / "run" / "last.pt")
     assert state["done"]["halvings"] == 2
     assert state["optimization"]["optimizer"]["param_groups"][0]["lr"] == 12.5
     late = train(
@@ -236,9 +239,9 @@ def test_a_plateau_halves_the_rate_reloads_the_best_and_ends_at_last(text: Path,
 
 def test_aggressive_training_ends_when_information_stops_rising(text: Path, tmp_path: Path) -> None:
     train(config(aggressive=True, steps=None, epochs=1), text, tmp_path / "one")
-    assert training.load_state(tmp_path / "one" / "last.pt")["done"]["aggressive"]
+    assert load_state(tmp_path / "one" / "last.pt")["done"]["aggressive"]
     train(config(aggressive=True, steps=None, epochs=9, beta=9.0, batch_size=64), text, tmp_path / "many")
-    assert not training.load_state(tmp_path / "many" / "last.pt")["done"]["aggressive"]
+    assert not load_state(tmp_path / "many" / "last.pt")["done"]["aggressive"]
 
 
 def test_the_encoder_alone_is_trained_to_its_end(text: Path) -> None:
@@ -247,30 +250,56 @@ def test_the_encoder_alone_is_trained_to_its_end(text: Path) -> None:
     model = training.new_model(fitted)
     run = Optimization(model, fitted.training, torch.device("cpu"), "fp32", data.steps_per_epoch(16))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    steps = run.train_encoder(lambda inner: data.training_batch(inner, 16, 0), 0, 0)
+    steps = run.train_encoder(lambda inner: [data.training_batch(inner, 16, 0)], 0, 0)
     assert steps in {30, 45, 60, 75, 90, 99}
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name]) == name.startswith("decoder"), name
-    run.train_decoder(data.training_batch(0, 16, 0), 0, 0, 0.0, 0)
+    run.train_decoder([data.training_batch(0, 16, 0)], 0, 0, 0.0, 0)
     assert differ(
         model.decoder.state_dict(),
         {n.removeprefix("decoder."): t for n, t in before.items() if n.startswith("decoder")},
     )
 
 
-def test_clipping_is_that_of_torch_for_sparse_gradients_too() -> None:
-    def gradients(sparse: bool) -> tuple[nn.Embedding, nn.Linear]:
+@pytest.mark.parametrize("most", [0.1, 1e9])
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.SGD])
+@pytest.mark.parametrize("how", ["plain", "fused", "sparse"])
+def test_an_update_is_that_of_torch_with_clipping(kind: Any, how: str, most: float) -> None:
+    if kind is torch.optim.Adam and how == "sparse":
+        pytest.skip("Adam moves all rows")
+
+    def weights(sparse: bool, fused: bool, updated: Callable[[Any, torch.Tensor], object]) -> list[torch.Tensor]:
         torch.manual_seed(0)
         rows, linear = nn.Embedding(9, 4, sparse=sparse), nn.Linear(4, 2)
-        linear(rows(torch.tensor([1, 1, 5]))).square().sum().backward()
-        return rows, linear
+        optimizer = kind([rows.weight, *linear.parameters()], lr=0.1, fused=fused)
+        for step in range(4):
+            optimizer.zero_grad()
+            loss = linear(rows(torch.tensor([1, 1, 5, step]))).square().sum()
+            loss.backward()
+            if step == 2:
+                linear.bias.grad *= torch.nan  # type: ignore[operator]
+            updated(optimizer, loss.detach())
+        return [rows.weight, *linear.parameters()]
 
-    for most in (0.1, 1e9):
-        dense, sparse = gradients(False), gradients(True)
-        expected = nn.utils.clip_grad_norm_([dense[0].weight, *dense[1].parameters()], most)
-        torch.testing.assert_close(clip([sparse[0].weight, *sparse[1].parameters()], most), expected)
-        torch.testing.assert_close(sparse[0].weight.grad.to_dense(), dense[0].weight.grad)
-        torch.testing.assert_close(sparse[1].weight.grad, dense[1].weight.grad)
+    def plainly(optimizer: Any, loss: torch.Tensor) -> None:
+        norm = nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], most)
+        if norm.isfinite():
+            optimizer.step()
+
+    ours = weights(how == "sparse", how == "fused", lambda optimizer, loss: update(optimizer, loss, most))
+    for one, other in zip(ours, weights(False, False, plainly), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_loss_that_is_not_finite_changes_nothing() -> None:
+    weight = nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.Adam([weight], fused=True)
+    for loss, finite in ((torch.tensor(1.0), True), (torch.tensor(torch.inf), False)):
+        weight.grad = torch.ones(3)
+        before = weight.detach().clone()
+        assert bool(update(optimizer, loss, 1.0)) == finite
+        assert torch.equal(weight, before) != finite
+    assert optimizer.state[weight]["step"] == 1
 
 
 def test_sparse_gradients_lead_to_the_same_weights(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,7 +313,7 @@ def test_sparse_gradients_lead_to_the_same_weights(text: Path, monkeypatch: pyte
 
 def test_a_run_of_a_gpu_goes_on_on_a_cpu(text: Path, tmp_path: Path) -> None:
     train(config(optimizer="sgd", steps=2), text, tmp_path / "run")
-    state = training.load_state(tmp_path / "run" / "last.pt")
+    state = load_state(tmp_path / "run" / "last.pt")
     for group in state["optimization"]["optimizer"]["param_groups"]:
         group["fused"] = True  # as a GPU has it
     torch.save(state, tmp_path / "run" / "last.pt")

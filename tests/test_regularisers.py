@@ -54,7 +54,7 @@ def test_descending_mmd_leads_to_the_prior() -> None:
 def test_deceiving_the_adversary_leads_towards_the_prior() -> None:
     torch.manual_seed(0)
     adversary = Adversary(2, torch.device("cpu"))
-    z = descended(adversary.loss, lambda z: adversary.learn(z, torch.randn(128, 2)))
+    z = descended(adversary.loss, lambda z: adversary.learn(adversary.error(z, torch.randn(128, 2))))
     assert z.mean(0).norm() < 1.5  # from 4.2
     assert all(parameter.requires_grad for parameter in adversary.network.parameters())
 
@@ -64,10 +64,10 @@ def test_the_adversary_learns_and_goes_on_where_it_was() -> None:
     adversary, z, prior = Adversary(2, torch.device("cpu")), draws(64, 0, mean=3.0).float(), draws(64, 1).float()
     before = adversary.loss(z)
     for _ in range(20):
-        adversary.learn(z, prior)
+        adversary.learn(adversary.error(z, prior))
     assert adversary.loss(z) > before  # it is found out
     other = Adversary(2, torch.device("cpu"))
     other.load_state_dict(copy.deepcopy(adversary.state_dict()))
     for each in (adversary, other):
-        each.learn(z, prior)
+        each.learn(each.error(z, prior))
     assert torch.equal(adversary.loss(z), other.loss(z))

@@ -16,7 +16,7 @@ from data_prep.dataset import prepare
 from data_prep.score import Note, Score
 from data_prep.windows import MelodyOptions
 from seqvae import data, optimization, training
-from seqvae.checkpoint import load_model
+from seqvae.checkpoint import load_model, load_state
 from seqvae.config import Config, ModelConfig, TrainConfig
 from seqvae.data import SequenceData, transposed
 from seqvae.errors import OptionError, TrainingError
@@ -45,7 +45,7 @@ def adapted(**changes: object) -> Config:
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
-    return training.load_state(run / "last.pt")["model"]
+    return load_state(run / "last.pt")["model"]
 
 
 def metrics(run: Path) -> list[dict[str, str]]:
@@ -163,8 +163,9 @@ def test_steps_that_are_not_finite_are_skipped_counted_and_end_in_advice(
     assert result.skipped_steps == 2
     assert all(torch.isfinite(tensor).all() for tensor in weights(tmp_path / "a").values())
     bad_steps |= set(range(10**5))
-    with pytest.raises(TrainingError, match="--learning-rate"):
-        train(adapted(steps=100), dataset, tmp_path / "b")
+    for steps in (20, 10**6):  # at the end, and on the way
+        with pytest.raises(TrainingError, match="--learning-rate"):
+            train(adapted(steps=steps), dataset, tmp_path / str(steps))
 
 
 def test_a_dataset_with_nothing_to_validate_on_is_refused_before_anything_is_made(tmp_path: Path) -> None:

@@ -1,0 +1,166 @@
+"""A run: everything it works with, opened in its folder, and written there.
+
+By many processes it is the first one that looks after the folder; the others are told.
+"""
+
+import dataclasses
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seqvae.checkpoint import load_model, load_state, save_model, save_state, write_atomically
+from seqvae.config import Config, TrainConfig
+from seqvae.data import SequenceData
+from seqvae.devices import choose_device, choose_precision
+from seqvae.distributed import World
+from seqvae.errors import OptionError, TrainingError
+from seqvae.metrics import Averages, MetricsLog
+from seqvae.optimization import Optimization
+from seqvae.progress import Progress
+from seqvae.run_folder import CONFIG_FILE, MODEL_FILE, STATE_FILE, check_place, read_config
+from seqvae.vae import SequenceVAE
+
+
+@dataclass
+class Run:
+    """Everything a run works with."""
+
+    out: Path
+    config: Config
+    data: SequenceData
+    model: SequenceVAE
+    device: torch.device
+    world: World
+    done: Progress
+    optimization: Optimization = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.stages = self.config.stages()
+        self.sums = Averages(self.done.skipped_in_a_row)
+        self.log = MetricsLog(self.out, self.done.epoch) if self.world.first else None
+        self.begin_phase()
+
+    def begin_phase(self) -> None:
+        """A new optimizer, with the settings of the phase."""
+        self.phase, self.training = self.stages[self.done.phase]
+        self.steps_per_epoch = self.data.steps_per_epoch(self.training.batch_size)
+        self.precision = choose_precision(self.training.precision, self.device)
+        self.optimization = Optimization(
+            self.model, self.training, self.device, self.precision, self.steps_per_epoch, self.world
+        )
+
+    def look(self) -> None:
+        """Wait for the steps made so far, and take up what they gave."""
+        skipped = self.sums.skipped
+        self.sums.look()
+        self.done.skipped += self.sums.skipped - skipped
+        self.done.skipped_in_a_row = self.sums.skipped_in_a_row
+
+    def take_best(self) -> None:
+        """Go on with the best model so far."""
+        if self.world.first:
+            self.model.load_state_dict(load_model(self.out / MODEL_FILE).model.state_dict())
+        self.world.take_from_first(self.model.state_dict().values())
+
+    def save(self) -> None:
+        """Write what is needed to go on from here."""
+        self.look()
+        state: dict[str, Any] = {
+            "model": self.model.state_dict(),
+            "optimization": self.optimization.state_dict(),
+            "done": dataclasses.asdict(self.done),
+        }
+        save_state(self.out / STATE_FILE, state)
+
+    def save_model(self, metrics: dict[str, float]) -> None:
+        """Write the model as it is now."""
+        save_model(self.out / MODEL_FILE, self.model, self.config, self.data.tokenizer.to_json(), metrics)
+
+
+def open_run(config: Config, dataset: Path, out: Path, *, resume: bool, force: bool, world: World) -> Run:
+    """Begin a run, or go on with one; raises as `training.train` does."""
+    config, state = world.by_first(lambda: _set_up(config, dataset, out, resume=resume, force=force, world=world))
+    data, device = SequenceData(dataset), choose_device(config.training.device, world)
+    data.settle(device)
+    model = new_model(config).to(device)
+    run = Run(out, config, data, model, device, world, Progress(**state["done"]) if state else Progress())
+    if state:
+        model.load_state_dict(state["model"])
+        run.optimization.load_state_dict(state["optimization"])
+    return run
+
+
+def _set_up(
+    config: Config, dataset: Path, out: Path, *, resume: bool, force: bool, world: World
+) -> tuple[Config, dict[str, Any]]:
+    """Refuse what cannot be trained, else make the folder; the settings, and the state of a run that is resumed."""
+    data, device = SequenceData(dataset), choose_device(config.training.device, world)
+    if not len(data.dataset.split("valid")):
+        raise TrainingError(f"{dataset} has nothing to validate on: its sequences are too few, add more")
+    config = fitted(config, data, dataset)
+    for _, training in config.stages():
+        choose_precision(training.precision, device)
+        _check_parts(training, world)
+        if training.select.startswith("note_on") and data.tokenizer.note_on is None:
+            raise OptionError(f"--select {training.select}: text has no notes; choose elbo or distortion")
+    _open_folder(out, config, resume=resume, force=force)
+    return config, load_state(out / STATE_FILE) if resume else {}
+
+
+def _check_parts(training: TrainConfig, world: World) -> None:
+    parts = world.size * training.accumulate
+    if training.batch_size < parts:
+        raise OptionError(
+            f"--batch-size {training.batch_size}: must be at least {parts}, as {world.size} processes compute "
+            f"{training.accumulate} of its parts each"
+        )
+
+
+def fitted(config: Config, data: SequenceData, dataset: Path) -> Config:
+    """The configuration with what follows from the dataset's tokenizer."""
+    tokenizer = data.tokenizer
+    model = dataclasses.replace(
+        config.model,
+        vocabulary_size=tokenizer.vocabulary_size,
+        length=tokenizer.length,
+        bos=tokenizer.bos,
+        eos=tokenizer.eos,
+        pad=tokenizer.pad,
+        blank=tokenizer.blank,
+    )
+    described = dataclasses.replace(config.data, dataset=str(Path(dataset).resolve()))
+    return dataclasses.replace(config, model=model, data=described)
+
+
+def new_model(config: Config, number: int = 0) -> SequenceVAE:
+    """First weights; another `number` gives others."""
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not ours to reset
+        torch.manual_seed(config.training.seed + number)
+        return SequenceVAE(config.model)
+
+
+def _open_folder(out: Path, config: Config, *, resume: bool, force: bool) -> None:
+    """Make the run folder, or make sure that it is the one to resume."""
+    check_place(out, resume, force)
+    if resume:
+        _check_resumable(read_config(out), config, out)
+    elif out.exists():
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomically(out / CONFIG_FILE, lambda to: to.write_text(config.to_toml(), encoding="utf-8"))
+
+
+def _check_resumable(before: Config, config: Config, out: Path) -> None:
+    """Only what does not change the steps already made may differ."""
+    free = {"epochs", "steps", "minutes", "patience", "device", "precision", "accumulate"}
+    for section in ("model", "training", "data"):
+        old, new = (dataclasses.asdict(getattr(which, section)) for which in (before, config))
+        for key in old.keys() - free - {"dataset"}:
+            if old[key] != new[key]:
+                option = key.replace("_", "-")
+                raise OptionError(f"--resume: {out} was trained with {option} {old[key]}, not {new[key]}")
+    if before.phases != config.phases:
+        raise OptionError(f"--resume: {out} was trained in other phases")

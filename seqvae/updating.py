@@ -1,0 +1,53 @@
+"""Gradients to new weights, unless loss or gradients are not finite: then nothing changes.
+
+    g <- g min(1, most / |g|),   |g| the norm of all gradients together
+
+A fused optimizer divides by `grad_scale` and passes over a step with `found_inf`, which is how torch.amp.GradScaler
+speaks to it: both stay on the device, so that nobody waits for a GPU, and gradients are read but once. The other ones
+do the same in plain steps.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+
+def update(optimizer: torch.optim.Optimizer, loss: Tensor, most: float = float("inf")) -> Tensor:
+    """Shorten the gradients to a norm of at most `most`, and move the weights by them.
+
+    Returns:
+        Whether loss and gradients were finite: () bool, on the device.
+    """
+    parts = _gradients(parameter for group in optimizer.param_groups for parameter in group["params"])
+    norm = torch.nn.utils.get_total_norm(parts)
+    finite = torch.isfinite(loss) & torch.isfinite(norm)
+    if optimizer.defaults["fused"] and norm.device.type != "mps":
+        optimizer.grad_scale = ((norm + 1e-6) / most).clamp(min=1.0)  # type: ignore[attr-defined]
+        optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+        optimizer.step()
+    elif finite:
+        torch._foreach_mul_(parts, (most / (norm + 1e-6)).clamp(max=1.0))
+        optimizer.step()
+    return finite
+
+
+def load(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Give an optimizer the state of one that may have been on another device."""
+    optimizer.load_state_dict(state)
+    for group in optimizer.param_groups:
+        group["fused"] = optimizer.defaults["fused"]  # of this device
+
+
+def _gradients(parameters: Iterable[Parameter]) -> list[Tensor]:
+    """What there is of them; of sparse ones the rows that they hold, each once."""
+    parts = []
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.coalesce()
+            parts.append(parameter.grad.values())
+        elif parameter.grad is not None:
+            parts.append(parameter.grad)
+    return parts
