@@ -96,15 +96,24 @@ def write_splits(folder: Path, found: Found, placed: Placed) -> dict[str, int]:
         _write_rows(folder / f"{name}.npy", ids, rows)
         row[rows] = np.arange(len(rows))
         counts[name] = len(rows)
-    split, row = placed.split[placed.keeper], row[placed.keeper]
-    order = np.lexsort((placed.keeper != np.arange(len(ids)), row, split))
-    with (folder / "index.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    _write_index(folder / "index.csv", found, placed, row)
+    return counts | {"equal": len(ids) - sum(counts.values())}
+
+
+def _write_index(path: Path, found: Found, placed: Placed, row: np.ndarray) -> None:
+    """`row` (N,) is the row of each window that stays. They come in the order of splits and rows, the others behind."""
+    N, keeper = len(row), placed.keeper
+    order = np.argsort(
+        2 * (N * placed.split[keeper].astype(np.int64) + keeper) + (keeper != np.arange(N)), kind="stable"
+    )
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         index = csv.writer(file)
         index.writerow(("split", "row", "source", "bar"))
-        columns = (split[order], row[order], found.tune[order], found.bar[order])
-        for s, r, tune, bar in zip(*(column.tolist() for column in columns), strict=True):
-            index.writerow((SPLITS[s], r, found.names[tune], bar))
-    return counts | {"equal": len(ids) - sum(counts.values())}
+        for start in range(0, N, _BLOCK):
+            some = order[start : start + _BLOCK]
+            split, rows = placed.split[keeper[some]].tolist(), row[keeper[some]].tolist()
+            sources = map(found.names.__getitem__, found.tune[some].tolist())
+            index.writerows(zip(map(SPLITS.__getitem__, split), rows, sources, found.bar[some].tolist(), strict=True))
 
 
 def _write_rows(path: Path, ids: np.ndarray, rows: np.ndarray) -> None:

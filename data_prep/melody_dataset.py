@@ -6,7 +6,7 @@
                                     it into its split
 
 Files are read in parallel (`loading`), what they give is kept in shards on disk (`shards`), gathered (`assembling`) and
-split by tune (`splits`). What stays in memory is some bytes for each window.
+split by tune (`splits`). What stays in memory is a hundred bytes for each window.
 """
 
 import dataclasses

@@ -63,22 +63,29 @@ def clusters(tune: np.ndarray, shape: np.ndarray, tunes: int) -> np.ndarray:
     """Cluster of each tune.
 
     Args:
-        tune: (N,) the tune of each window, 0 .. tunes-1.
+        tune: (N,) the tune of each window, 0 .. tunes-1, in ascending order.
         shape: (N,) hashes of the windows' shapes; 0 does not count.
         tunes: how many tunes there are.
 
     Returns:
         (tunes,) the smallest tune of the cluster that each belongs to.
     """
-    told = shape != 0
-    entries = np.unique(np.stack([shape[told], tune[told].astype(np.uint64)], 1), axis=0)  # sorted by shape
-    owner = entries[:, 1].astype(np.int64)
+    owner, starts = _owners(tune, shape)
     sizes = np.bincount(owner, minlength=tunes)
-    pairs = _sharing(owner, np.flatnonzero(np.diff(entries[:, 0], prepend=0)), tunes)
+    pairs = _sharing(owner, starts, tunes)
     code, shared = np.unique(pairs, return_counts=True)
     a, b = code // tunes, code % tunes
     near = 2 * shared >= np.minimum(sizes[a], sizes[b])
     return _components(zip(a[near].tolist(), b[near].tolist(), strict=True), tunes)
+
+
+def _owners(tune: np.ndarray, shape: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The tunes that have a shape, each once and in ascending order, shape by shape; and where each shape begins."""
+    rows = np.flatnonzero(shape)
+    rows = rows[np.argsort(shape[rows], kind="stable")]
+    new, owner = np.diff(shape[rows], prepend=0) != 0, tune[rows]
+    once = new | (np.diff(owner, prepend=-1) != 0)
+    return owner[once], np.flatnonzero(new[once])
 
 
 def _sharing(owner: np.ndarray, starts: np.ndarray, tunes: int) -> np.ndarray:
