@@ -38,6 +38,7 @@ def arithmetic(
     seed: options.Seed = None,
     model: options.Model = None,
     device: options.Device = "auto",
+    precision: options.Precision = "auto",
     out: Out = None,
     force: options.Force = False,
 ) -> None:
@@ -56,7 +57,7 @@ def arithmetic(
     from seqvae.trained import load
 
     minus = minus or []
-    vae = load(model, device)
+    vae = load(model, device, precision)
     place = Lines(out, force) if vae.kind == TEXT else MidiFile(out or Path("arithmetic.mid"), force)
     start = options.chosen_seed(seed)
     found = inputs.encode(vae, vae.read([*plus, *minus], bar, all_windows=False, encoding=encoding))

@@ -31,6 +31,7 @@ def decode(
     seed: options.Seed = None,
     model: options.Model = None,
     device: options.Device = "auto",
+    precision: options.Precision = "auto",
     out: Annotated[Path | None, options.out("decoded")] = None,
     force: options.Force = False,
 ) -> None:
@@ -49,7 +50,7 @@ def decode(
     from seqvae.trained import load
 
     found = Latents.load(latents)
-    vae = load(_model(found, model, latents), device)
+    vae = load(_model(found, model, latents), device, precision)
     names = _names(found) if vae.kind == MUSIC else []
     place = outputs.results(vae.kind, out, force, "decoded", names, "decoded.png")
     if found.model not in ("", vae.name):

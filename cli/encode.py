@@ -17,6 +17,7 @@ def encode(
     out: Annotated[Path, typer.Option(metavar="FILE.npz", help="The file to write.")] = Path("latents.npz"),
     model: options.Model = None,
     device: options.Device = "auto",
+    precision: options.Precision = "auto",
     force: options.Force = False,
 ) -> None:
     """Turn music or sentences into latents.
@@ -34,7 +35,7 @@ def encode(
     refuse_existing([out], force)
     from seqvae.trained import load
 
-    vae = load(model, device)
+    vae = load(model, device, precision)
     _, examples = inputs.read_each(vae, inputs.find(items, vae), all_windows=True, encoding=encoding)
     found = inputs.encode(vae, examples)
     found.save(out)

@@ -11,10 +11,11 @@ import typer
 
 from cli import inputs, options
 from cli.console import note, say
+from cli.options import choice
 from cli.outputs import refuse_existing
 from data_prep.files import atomic
 from data_prep.meters import count
-from seqvae.config import TEXT
+from seqvae.config import PRECISIONS, TEXT
 from seqvae.errors import OptionError
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def evaluate(
     encoding: options.Encoding = None,
     model: options.Model = None,
     device: options.Device = "auto",
+    precision: Annotated[str, choice(PRECISIONS, "Of matrix products; auto: fp32.")] = "auto",
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the figures to this file too.")
     ] = None,
@@ -78,7 +80,7 @@ def evaluate(
         refuse_existing([json_file], force)
     from seqvae.trained import load
 
-    vae = load(model, device)
+    vae = load(model, device, precision)
     whole = vae.kind == TEXT and not _is_dataset(sources)
     if whole and split is not None:
         raise OptionError(f"--split {split}: text files are measured whole; seqvae prepare splits them")

@@ -30,6 +30,7 @@ def interpolate(
     seed: options.Seed = None,
     model: options.Model = None,
     device: options.Device = "auto",
+    precision: options.Precision = "auto",
     out: Annotated[Path | None, options.out("interpolation")] = None,
     force: options.Force = False,
 ) -> None:
@@ -48,7 +49,7 @@ def interpolate(
     """
     from seqvae.trained import load
 
-    vae = load(model, device)
+    vae = load(model, device, precision)
     names = options.numbered("step", steps)
     place = outputs.results(vae.kind, out, force, "interpolation", names, "interpolation.png", row="interpolation.mid")
     start = options.chosen_seed(seed)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.console import option_name
-from seqvae.config import DEVICES
+from seqvae.config import DEVICES, PRECISIONS
 from seqvae.errors import OptionError
 
 DECODING = ("temperature", "top_k", "top_p", "beam", "length_penalty", "unknown")
@@ -71,6 +71,9 @@ Model = Annotated[
     ),
 ]
 Device = Annotated[str, choice(DEVICES, "Where to compute.")]
+Precision = Annotated[
+    str, choice(PRECISIONS, "Of matrix products; auto: bf16 for 64 sequences and more at a time, where it can be had.")
+]
 Seed = Annotated[
     int | None,
     typer.Option(

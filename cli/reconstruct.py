@@ -29,6 +29,7 @@ def reconstruct(
     seed: options.Seed = None,
     model: options.Model = None,
     device: options.Device = "auto",
+    precision: options.Precision = "auto",
     out: Annotated[Path | None, options.out("reconstruction")] = None,
     force: options.Force = False,
 ) -> None:
@@ -46,7 +47,7 @@ def reconstruct(
     """
     from seqvae.trained import load
 
-    vae = load(model, device)
+    vae = load(model, device, precision)
     found = inputs.find(items, vae)
     names = inputs.file_names(found) if vae.kind == MUSIC else []
     place = outputs.results(vae.kind, out, force, "reconstruction", names, "reconstruction.png")

@@ -21,6 +21,7 @@ def sample(
     seed: options.Seed = None,
     model: options.Model = None,
     device: options.Device = "auto",
+    precision: options.Precision = "auto",
     out: Annotated[Path | None, options.out("sampled")] = None,
     force: options.Force = False,
 ) -> None:
@@ -38,7 +39,7 @@ def sample(
     """
     from seqvae.trained import load
 
-    vae = load(model, device)
+    vae = load(model, device, precision)
     names = options.numbered("sample", n)
     place = outputs.results(vae.kind, out, force, "sampled", names, "samples.png", row="samples.mid")
     start = options.chosen_seed(seed)

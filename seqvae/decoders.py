@@ -10,14 +10,28 @@ and the share of a one-hot token is a row of a table, so that little but the rec
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from seqvae import stepping
 from seqvae.config import ModelConfig
 from seqvae.embedding import TokenInput, dropped_out, initialise
 from seqvae.softmax import token_nll
+from seqvae.stepping import plus_product, pointwise, product_dtype
+
+
+@dataclass(frozen=True)
+class StepWeights:
+    """What `step` multiplies with, laid out for it once."""
+
+    tokens: Tensor  # (E, 4H): a token's share of the first layer's gates; of a one-hot token it is a row
+    latents: Tensor  # (Z, 4H): z's share of them
+    layers: list[stepping.Layer]
+    output: Tensor  # (H, V)
+    output_bias: Tensor  # (V)
 
 
 @dataclass
@@ -27,12 +41,12 @@ class DecoderState:
     hidden: list[Tensor]  # (B, H) for each layer
     cell: list[Tensor]  # (B, H) for each layer
     context: Tensor  # (B, 4H): z's share of the first layer's gates, biases included
-    table: Tensor | None  # (V, 4H): each token's share of them, where tokens are one-hot
+    weights: StepWeights
 
     def select(self, rows: Tensor) -> "DecoderState":
         """The state of these sequences, in this order; one may come several times."""
         hidden, cell = ([layer[rows] for layer in layers] for layers in (self.hidden, self.cell))
-        return DecoderState(hidden, cell, self.context[rows], self.table)
+        return DecoderState(hidden, cell, self.context[rows], self.weights)
 
 
 class LSTMDecoder(nn.Module):
@@ -53,6 +67,7 @@ class LSTMDecoder(nn.Module):
         self.lstm = nn.LSTM(self.input.size + self.latent_inputs, self.size, self.layers, batch_first=True)
         self.output = nn.Linear(self.size, config.vocabulary_size, bias=config.bias)
         initialise(self.lstm, self.input.size)
+        self._kept: tuple[tuple[Any, ...], StepWeights] | None = None
 
     def forward(self, z: Tensor, tokens: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Teacher-forced logits (B, T, V) of tokens (B, T), each predicted from z (B, Z) and the tokens before it."""
@@ -79,54 +94,70 @@ class LSTMDecoder(nn.Module):
 
     def start(self, z: Tensor) -> DecoderState:
         """The state before the first step, from z (B, Z)."""
-        hidden, cell = self._initial(z)
-        weight, _, bias = self._weights(0)
-        of_token, of_z = weight.split([self.input.size, self.latent_inputs], dim=1)
-        context = F.linear(z, of_z, bias) if self.latent_inputs else bias.expand(len(z), -1)
-        table = None if self.config.embedding_size else self.input.rows @ of_token.t()
-        return DecoderState(hidden, cell, context, table)
+        weights = self._step_weights()
+        with torch.autocast(z.device.type, enabled=False):  # once a sequence: exact
+            hidden, cell = self._initial(z)
+            bias = weights.layers[0].bias
+            context = plus_product(bias, z, weights.latents) if self.latent_inputs else bias.expand(len(z), -1)
+        return DecoderState([layer.to(weights.output.dtype) for layer in hidden], cell, context, weights)
 
     def step(
         self, state: DecoderState, previous: Tensor | None, generator: torch.Generator | None = None
     ) -> tuple[Tensor, DecoderState]:
         """One step: the last tokens (B), None before the first -> logits (B, V) and the next state."""
-        gates = state.context + self._share(state, previous, generator)
+        weights = state.weights
         hidden: list[Tensor] = []
         cell: list[Tensor] = []
-        for layer in range(self.layers):
-            from_below, from_before, bias = self._weights(layer)
-            if layer > 0:
-                gates = F.linear(hidden[-1], from_below, bias)
-            gates = gates + state.hidden[layer] @ from_before.t()
-            i, f, g, o = gates.chunk(4, dim=-1)
-            cell.append(f.sigmoid() * state.cell[layer] + i.sigmoid() * g.tanh())
-            hidden.append(o.sigmoid() * cell[-1].tanh())
-        logits = self.output(dropped_out(hidden[-1], self._dropout, generator))
-        return logits, DecoderState(hidden, cell, state.context, state.table)
+        for number, layer in enumerate(weights.layers):
+            if layer.both is None:
+                gates = plus_product(state.context, state.hidden[0], layer.before)
+                gates = self._with_token(gates, weights.tokens, previous, generator)
+            else:
+                gates = plus_product(layer.bias, torch.cat([hidden[-1], state.hidden[number]], dim=-1), layer.both)
+            now, next_cell = pointwise(gates, state.cell[number])
+            hidden.append(now.to(weights.output.dtype))
+            cell.append(next_cell)
+        logits = plus_product(weights.output_bias, dropped_out(hidden[-1], self._dropout, generator), weights.output)
+        return logits, DecoderState(hidden, cell, state.context, weights)
 
     @property
     def _dropout(self) -> float:
         return self.dropout if self.training else 0.0
 
-    def _share(self, state: DecoderState, previous: Tensor | None, generator: torch.Generator | None) -> Tensor:
-        """What the token before adds to the gates of the first layer: (B, 4H)."""
-        if state.table is not None and not self._dropout and previous is not None:
-            return state.table[previous]
-        nothing = torch.empty(len(state.context), 0, dtype=torch.long, device=state.context.device)
-        vectors = self._read(nothing)[:, 0] if previous is None else self.input(previous)
-        of_token = self.lstm.all_weights[0][0][:, : self.input.size]
-        return F.linear(dropped_out(vectors, self._dropout, generator), of_token)
+    def _with_token(
+        self, gates: Tensor, weights: Tensor, previous: Tensor | None, generator: torch.Generator | None
+    ) -> Tensor:
+        """The gates of the first layer (B, 4H), with what the token before adds to them."""
+        if previous is None:
+            if self.bos is None:
+                return gates
+            previous = torch.full((len(gates),), self.bos, device=gates.device)
+        if self.config.embedding_size or self._dropout:
+            return plus_product(gates, dropped_out(self.input(previous), self._dropout, generator), weights)
+        return gates.add_(F.embedding(previous, weights))
+
+    def _step_weights(self) -> StepWeights:
+        """The weights of `step`; kept for the next time where no gradient is wanted, until one of them changes."""
+        if torch.is_grad_enabled():
+            return self._new_step_weights()
+        parameters = tuple((each.data_ptr(), each._version) for each in self.parameters())
+        key = (product_dtype(self.output.weight), *parameters)
+        if self._kept is None or self._kept[0] != key:
+            self._kept = key, self._new_step_weights()
+        return self._kept[1]
+
+    def _new_step_weights(self) -> StepWeights:
+        layers = stepping.prepared(self.lstm)
+        tokens, latents = layers[0].below.split([self.input.size, self.latent_inputs])
+        output = self.output.weight.t().to(product_dtype(self.output.weight)).contiguous()
+        bias = self.output.bias if self.config.bias else output.new_zeros((), dtype=self.output.weight.dtype)
+        return StepWeights(tokens, latents, layers, output, bias)
 
     def _read(self, tokens: Tensor) -> Tensor:
         """The vectors of tokens (B, T), after that of what stands before them: (B, T + 1, E)."""
         if self.bos is None:
             return F.pad(self.input(tokens), (0, 0, 1, 0))
         return self.input(F.pad(tokens, (1, 0), value=self.bos))
-
-    def _weights(self, layer: int) -> tuple[Tensor, Tensor, Tensor]:
-        """W_ih, W_hh and the bias of a layer."""
-        from_below, from_before, bias, more_bias = self.lstm.all_weights[layer]
-        return from_below, from_before, bias + more_bias
 
     def _initial(self, z: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Hidden states and cells of all layers; zeros where there are no latents."""

@@ -1,15 +1,16 @@
 """From logits to ids, one step at a time.
 
-A draw from softmax(logits / temperature) is taken as argmax(logits / temperature - log E), E ~ Exp(1) (the Gumbel-max
-trick), so that rows which share their noise differ only where their logits do: neighbours on an interpolation stay
-comparable at any temperature. Temperature 0 is the limit, greedy decoding.
+A draw from softmax(logits / temperature) is taken as argmax(logits / temperature + G), G = -log(-log U), U uniform (the
+Gumbel-max trick), so that rows which share their noise differ only where their logits do: neighbours on an
+interpolation stay comparable at any temperature. Temperature 0 is the limit, greedy decoding.
 
 Sequences that end do so at their first eos, or else at the last step, which is an eos whatever the decoder says; it
 also stands in all places after the end. bos and pad are never said.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import torch
 from torch import Tensor
@@ -17,6 +18,8 @@ from torch import Tensor
 from seqvae.beam import beam_search
 from seqvae.decoders import LSTMDecoder
 from seqvae.errors import OptionError
+
+NUMBERS = 2**22  # of noise, drawn at a time
 
 
 @dataclass(frozen=True)
@@ -82,19 +85,26 @@ def filtered(logits: Tensor, top_k: int | None = None, top_p: float | None = Non
 
 
 def draw(
-    logits: Tensor,
-    temperature: float,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    generator: torch.Generator | None = None,
-    shared_noise: bool = False,
+    logits: Tensor, noise: Tensor | None, temperature: float, top_k: int | None = None, top_p: float | None = None
 ) -> Tensor:
-    """Ids (B) from logits (B, V); `shared_noise` gives every row the same random numbers."""
-    if temperature == 0.0:
+    """Ids (...) from logits (..., V) and Gumbel noise that can be added to them; without noise the likeliest ones."""
+    if noise is None:
         return logits.argmax(-1)
-    logits = filtered(logits.float() / temperature, top_k, top_p)
-    noise = torch.empty(1 if shared_noise else logits.shape[0], logits.shape[1], device=logits.device)
-    return (logits - noise.exponential_(generator=generator).log()).argmax(-1)
+    if temperature != 1.0:
+        logits = logits / temperature
+    return (filtered(logits, top_k, top_p) + noise).argmax(-1)
+
+
+def gumbel(shape: Sequence[int], generator: torch.Generator | None, device: torch.device) -> Tensor:
+    """Standard Gumbel noise."""
+    return torch.rand(shape, generator=generator, device=device).log_().neg_().log_().neg_()
+
+
+def _noise(steps: int, rows: int, V: int, generator: torch.Generator | None, device: torch.device) -> Iterator[Tensor]:
+    """Gumbel noise (rows, V) for each step, made for many steps at a time."""
+    at_once = max(1, NUMBERS // max(1, rows * V))
+    for start in range(0, steps, at_once):
+        yield from gumbel((min(at_once, steps - start), rows, V), generator, device)
 
 
 @torch.no_grad()
@@ -120,14 +130,20 @@ def generate(
         shared_noise: every row meets the same noise, so that equal latents give equal rows.
         never: ids that are not said, beside those that never are.
     """
-    eos = decoder.config.eos
+    eos, V = decoder.config.eos, decoder.config.vocabulary_size
+    steps = length if eos is None else length - 1
     ids = torch.full((len(z), length), 0 if eos is None else eos, device=z.device)
     ended = torch.zeros(len(z), dtype=torch.bool, device=z.device)
+    unsaid = torch.tensor([*decoder.config.unsaid, *never], dtype=torch.long, device=z.device)
+    noises: Iterator[Tensor | None] = repeat(None)
+    if temperature:
+        noises = _noise(steps, 1 if shared_noise else len(z), V, generator, z.device)
     state, previous = decoder.start(z), None
-    for step in range(length if eos is None else length - 1):
+    for step, noise in zip(range(steps), noises, strict=False):
         logits, state = decoder.step(state, previous)
-        logits[:, [*decoder.config.unsaid, *never]] = -torch.inf
-        previous = draw(logits, temperature, top_k, top_p, generator, shared_noise)
+        if len(unsaid):
+            logits.index_fill_(-1, unsaid, -torch.inf)
+        previous = draw(logits, noise, temperature, top_k, top_p)
         if eos is not None:
             previous = previous.masked_fill(ended, eos)
             ended |= previous == eos
@@ -146,8 +162,8 @@ def parallel_scheduled_forward(
     not each other, which is the price of a few fast passes for T slow steps.
     """
     with torch.no_grad():
-        logits = decoder(z, tokens, generator).flatten(0, 1)
-    own = draw(logits, 1.0, generator=generator).view(tokens.shape)
+        logits = decoder(z, tokens, generator)
+    own = draw(logits, gumbel(logits.shape, generator, logits.device), 1.0)
     own_turn = torch.rand(tokens.shape, generator=generator, device=tokens.device) < probability
     return decoder(z, torch.where(own_turn, own, tokens), generator)
 
@@ -168,6 +184,6 @@ def scheduled_forward(
     for step in range(tokens.shape[1]):
         step_logits, state = decoder.step(state, previous, generator)
         logits.append(step_logits)
-        own = draw(step_logits.detach(), 1.0, generator=generator)
+        own = draw(step_logits.detach(), gumbel(step_logits.shape, generator, step_logits.device), 1.0)
         previous = torch.where(own_turn[:, step], own, tokens[:, step])
     return torch.stack(logits, dim=1)

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqvae.stepping import product_dtype
+
 CELLS_IN_CACHE, CELLS = 2**23, 2**27  # logits at a time where no gradient is wanted, on a CPU and on a GPU
 SUMMED_LOW = 1024  # terms added before the sum, accurate in itself, is kept in the array's own precision
 
@@ -27,11 +29,10 @@ def token_nll(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tens
     Returns:
         (N), fp32 or better; differentiable with respect to hidden, weight and bias, once.
     """
-    device = hidden.device.type
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+    dtype = product_dtype(weight)
     if torch.is_grad_enabled():
         return _TokenNLL.apply(hidden, weight, bias, targets, dtype)
-    rows = max(1, (CELLS_IN_CACHE if device == "cpu" else CELLS) // len(weight))
+    rows = max(1, (CELLS_IN_CACHE if hidden.device.type == "cpu" else CELLS) // len(weight))
     low_weight = weight.to(dtype)
     parts = zip(hidden.split(rows), targets.split(rows), strict=True)
     return torch.cat([_nll(part, weight, low_weight, bias, target)[0] for part, target in parts])

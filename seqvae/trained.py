@@ -10,7 +10,8 @@ that the same latent gives the same result.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypedDict, Unpack, cast
 
@@ -27,18 +28,21 @@ from data_prep.tokenizers.base import Tokenizer, create
 from data_prep.tokenizers.text import TextTokenizer
 from data_prep.windows import MelodyOptions
 from seqvae import latents, sampling
+from seqvae.batch import Batch
 from seqvae.checkpoint import ModelFile, load_model, save_model
 from seqvae.config import TEXT, Config
 from seqvae.data import SequenceData, in_batches
-from seqvae.devices import choose_device
+from seqvae.devices import autocast, choose_device, choose_precision
 from seqvae.errors import ModelError, OptionError
 from seqvae.evaluation import evaluate
 from seqvae.latent_file import Latents
+from seqvae.memory import keep_freed_memory
 from seqvae.model_files import bundled_names as bundled_names
 from seqvae.model_files import find_model
 from seqvae.run_folder import MODEL_FILE
 
 BATCH = 512  # sequences decoded or encoded at a time
+WORTH_LOW = 64  # sequences at a time from which products in bf16 are faster than in fp32
 
 Item = Path | str | Score
 
@@ -55,16 +59,22 @@ class HowToDecode(TypedDict, total=False):
     unknown: bool
 
 
-def load(model: str | Path | None = None, device: str = "auto") -> "TrainedModel":
+def load(model: str | Path | None = None, device: str = "auto", precision: str = "auto") -> "TrainedModel":
     """Load a model by bundled name, run folder or file; without a name, the bundled melody model.
+
+    Args:
+        device: "auto", "cpu", "cuda" or "mps".
+        precision: of matrix products, "fp32", "bf16" or "auto": bf16 where the processor has it, for 64 sequences and
+            more at a time, so that few are computed exactly and many fast; `evaluate` is exact unless told "bf16".
 
     Raises:
         ModelError: there is none, or it is damaged.
-        OptionError: the device is not there.
+        OptionError: the device is not there, or has no bf16.
     """
+    keep_freed_memory()
     path = find_model(model)
     name = path.parent.name if path.name == MODEL_FILE else path.stem
-    return TrainedModel(name, load_model(path), device)
+    return TrainedModel(name, load_model(path), device, precision)
 
 
 def melody_options(config: Config) -> MelodyOptions:
@@ -76,12 +86,14 @@ def melody_options(config: Config) -> MelodyOptions:
 class TrainedModel:
     """A model, ready to encode and decode scores, sentences and files."""
 
-    def __init__(self, name: str, file: ModelFile, device: str = "auto") -> None:
+    def __init__(self, name: str, file: ModelFile, device: str = "auto", precision: str = "auto") -> None:
         self.name = name
         self.config: Config = file.config
         self.metrics: dict[str, float] = file.metrics
         self.tokenizer: Tokenizer = create(file.tokenizer)
         self.device = choose_device(device)
+        self.precision = precision
+        self._fastest = choose_precision(precision, self.device)
         self.model = file.model.to(self.device).eval()
         fits = (self.tokenizer.vocabulary_size, self.tokenizer.length)
         if fits != (self.config.model.vocabulary_size, self.config.model.length):
@@ -146,7 +158,8 @@ class TrainedModel:
         scale = np.empty_like(mean)
         for rows, batch in in_batches([example.ids for example in found], BATCH):
             moved = batch.to(self.device)
-            posterior = self.model.encode(moved.tokens, moved.lengths)
+            with self._autocast(len(rows)):
+                posterior = self.model.encode(moved.tokens, moved.lengths)
             mean[rows], scale[rows] = posterior.loc.cpu().numpy(), posterior.scale.cpu().numpy()
         return Latents(
             mean,
@@ -197,10 +210,12 @@ class TrainedModel:
             raise ModelError(f"latents of shape {given} do not fit model '{self.name}', whose latent size is {size}")
         generator = torch.Generator(self.device).manual_seed(_seed(seed))
         rows = len(z) if shared_noise else max(1, BATCH // (beam or 1))
-        parts = [
-            sampling.decode(self.model.decoder, part, self.config.model.length, how, generator, shared_noise)
-            for part in z.to(self.device).split(rows)
-        ]
+        parts = []
+        for part in z.to(self.device).split(rows):
+            with self._autocast(len(part) * (beam or 1)):
+                parts.append(
+                    sampling.decode(self.model.decoder, part, self.config.model.length, how, generator, shared_noise)
+                )
         return self._written(torch.cat(parts).cpu().numpy(), tempo)
 
     def sample(self, n: int = 8, **how: Unpack[HowToDecode]) -> list[Any]:
@@ -272,14 +287,25 @@ class TrainedModel:
         note_on = None if self.tokenizer.note_on is None else torch.from_numpy(self.tokenizer.note_on)
         if not isinstance(data, Path | str):
             batches = [batch for _, batch in in_batches([example.ids for example in data], BATCH)]
-            return evaluate(self.model, batches, note_on, samples, seed, progress=progress)
+            return self._evaluated(batches, note_on, samples, seed, progress)
         found = SequenceData(Path(data))
         if found.tokenizer.to_json() != self.tokenizer.to_json():
             theirs, ours = _described(found.tokenizer), _described(self.tokenizer)
             raise ModelError(f"{data} was prepared for {theirs}; model '{self.name}' is for {ours}")
         if not len(found.dataset.split(split)):
             raise ModelError(f"{data}: the {split} split is empty; choose another --split")
-        return evaluate(self.model, found.batches(split, BATCH), note_on, samples, seed, progress=progress)
+        return self._evaluated(found.batches(split, BATCH), note_on, samples, seed, progress)
+
+    def _evaluated(
+        self, batches: Iterable[Batch], note_on: torch.Tensor | None, samples: int, seed: int, progress: bool
+    ) -> dict[str, float]:
+        with autocast(self.device, "bf16" if self.precision == "bf16" else "fp32"):
+            return evaluate(self.model, batches, note_on, samples, seed, progress=progress)
+
+    def _autocast(self, rows: int) -> AbstractContextManager:
+        """The precision for so many rows at a time."""
+        low = self.precision != "auto" or rows >= WORTH_LOW
+        return autocast(self.device, self._fastest if low else "fp32")
 
     def save(self, path: Path | str, half: bool = False) -> None:
         """Write a model file; `half` stores the weights in 16 bits."""

@@ -1,5 +1,6 @@
 """Draws follow the distribution they claim to."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from seqvae.sampling import (
     draw,
     filtered,
     generate,
+    gumbel,
     parallel_scheduled_forward,
     scheduled_forward,
 )
@@ -62,19 +64,27 @@ def test_top_p_keeps_the_smallest_sufficient_set() -> None:
 def test_draws_follow_the_softmax_at_their_temperature() -> None:
     rows = LOGITS.expand(100_000, 4)
     for temperature in (0.5, 1.0, 2.0):
-        ids = draw(rows, temperature, generator=torch.Generator().manual_seed(1))
+        ids = draw(rows, gumbel(rows.shape, torch.Generator().manual_seed(1), rows.device), temperature)
         shares = torch.bincount(ids, minlength=4) / len(ids)
         torch.testing.assert_close(shares, (LOGITS / temperature).softmax(-1), atol=0.01, rtol=0.0)
 
 
 def test_zero_temperature_is_greedy() -> None:
-    assert draw(LOGITS[None], 0.0).tolist() == [1]
+    assert draw(LOGITS[None], None, 0.0).tolist() == [1]
 
 
 def test_shared_noise_gives_equal_rows_equal_draws() -> None:
-    rows = LOGITS.expand(50, 4)
-    assert draw(rows, 1.0, generator=torch.Generator().manual_seed(2), shared_noise=True).unique().numel() == 1
-    assert draw(rows, 1.0, generator=torch.Generator().manual_seed(2)).unique().numel() > 1
+    rows, generator = LOGITS.expand(50, 4), torch.Generator().manual_seed(2)
+    assert draw(rows, gumbel((1, 4), generator, rows.device), 1.0).unique().numel() == 1
+    assert draw(rows, gumbel(rows.shape, generator, rows.device), 1.0).unique().numel() > 1
+
+
+def test_gumbel_noise_has_its_distribution() -> None:
+    noise = gumbel((200_000,), torch.Generator().manual_seed(3), torch.device("cpu")).double()
+    for x in (-1.0, 0.0, 1.0, 3.0):  # P(G <= x) = exp(-exp(-x))
+        assert (noise <= x).double().mean().item() == pytest.approx(math.exp(-math.exp(-x)), abs=0.005)
+    assert not noise.isnan().any()
+    assert not (noise == torch.inf).any()  # it would be drawn whatever the logits say
 
 
 def test_greedy_generation_is_its_own_most_likely_continuation() -> None:

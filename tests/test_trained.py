@@ -59,6 +59,22 @@ def test_a_score_a_path_and_a_string_are_the_same_music(vae: TrainedModel, files
         np.testing.assert_array_equal(vae.encode(item).mean, vae.encode([files[0]]).mean)
 
 
+def test_few_are_computed_exactly_and_many_fast(vae: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqvae.devices._multiplies_bf16", lambda: True)
+    file = ModelFile(vae.model, vae.config, TOKENIZER, {})
+    models = {name: TrainedModel("tiny", file, "cpu", name) for name in ("auto", "fp32", "bf16")}
+    few, many = [tune(40)], [tune(40 + n % 40) for n in range(64)]
+    for tunes, same in ((few, "fp32"), (many, "bf16")):
+        means = {name: model.encode(tunes).mean for name, model in models.items()}
+        np.testing.assert_array_equal(means["auto"], means[same])
+        assert 0 < np.abs(means["bf16"] - means["fp32"]).max() < 0.02 * means["fp32"].std()
+    draws = {name: model.sample(64, seed=1) for name, model in models.items()}
+    assert notes(draws["auto"]) == notes(draws["bf16"])
+    assert models["auto"].evaluate(models["auto"].read(many), samples=0) == models["fp32"].evaluate(
+        models["fp32"].read(many), samples=0
+    )
+
+
 def test_reconstruct_is_encode_then_decode(vae: TrainedModel, files: list[Path]) -> None:
     assert notes(vae.reconstruct(files)) == notes(vae.decode(vae.encode(files).mean))
 
