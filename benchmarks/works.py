@@ -1,0 +1,125 @@
+"""The works of seqvae that `benchmarks.run` times, each in a process of its own (see `serving`), on the processor.
+
+    python -m benchmarks.works WORK [--model melody-2bar] [--batch-size 512] [--threads 2] ...
+
+Models have random weights: how good they are does not change how fast they are.
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.serving import serve
+from data_prep.dataset import prepare
+from data_prep.examples import Example
+from data_prep.windows import MelodyOptions
+from seqvae.checkpoint import ModelFile
+from seqvae.data import SequenceData
+from seqvae.devices import choose_precision
+from seqvae.optimization import Optimization
+from seqvae.presets import preset
+from seqvae.sampling import Decoding, decode
+from seqvae.trained import TrainedModel
+from seqvae.training import new_model
+
+Work = Callable[[], object]
+
+CPU = torch.device("cpu")
+MAGENTAS = {"scheduled_sampling": "inverse-sigmoid", "scheduled_sampling_rate": 1.0, "scheduled_sampling_steps": 1000}
+SAMPLING = {  # scheduled sampling, by name
+    "none": {"scheduled_sampling": "none"},
+    "parallel": MAGENTAS | {"scheduled_sampling_parallel": True},
+    "exact": MAGENTAS | {"scheduled_sampling_parallel": False},
+}
+
+
+def train(options: argparse.Namespace) -> Work:
+    """A training step of a run's beginning: batch, pass, gradient, clipping and optimizer."""
+    config, size = preset(options.model), options.batch_size
+    training = replace(config.training, batch_size=size, **SAMPLING[options.sampling])
+    data = SequenceData(options.dataset)
+    optimization = Optimization(
+        new_model(config), training, CPU, choose_precision(training.precision, CPU), data.steps_per_epoch(size)
+    )
+    numbers = count()
+
+    def step() -> list[float]:
+        number = next(numbers)
+        batch = data.training_batch(number, size, training.seed, training.transpose)
+        figures, _ = optimization.step([batch], number, number, 0.0, 0)
+        return figures.tolist()
+
+    return step
+
+
+def trained(options: argparse.Namespace) -> TrainedModel:
+    """A model of a preset as one uses it, with random weights."""
+    config = preset(options.model)
+    tokenizer = SequenceData(options.dataset).tokenizer.to_json()
+    return TrainedModel(options.model, ModelFile(new_model(config), config, tokenizer, {}), "cpu")
+
+
+def sample(options: argparse.Namespace) -> Work:
+    """Ids of latents from the prior, at temperature 1."""
+    vae = trained(options)
+    how, sizes = Decoding(temperature=1.0), vae.config.model
+    return lambda: decode(
+        vae.model.decoder, torch.randn(options.batch_size, sizes.latent_size), sizes.length, how
+    ).numpy()
+
+
+def write(options: argparse.Namespace) -> Work:
+    """Samples as MIDI files."""
+    vae = trained(options)
+
+    def work() -> None:
+        for number, score in enumerate(vae.sample(options.batch_size)):
+            score.write_midi(options.out / f"{number}.mid", force=True)
+
+    return work
+
+
+def encode(options: argparse.Namespace) -> Work:
+    """Posteriors of windows."""
+    vae = trained(options)
+    rows = np.asarray(SequenceData(options.dataset).dataset.split("train")[: options.batch_size])
+    windows = [Example(row, "window", 1, 120.0, "") for row in rows]
+    return lambda: vae.encode_examples(windows)
+
+
+def read(options: argparse.Namespace) -> Work:
+    """MIDI files to a dataset of windows, with one worker."""
+    return lambda: prepare([options.melodies], options.out / "read", MelodyOptions(), workers=1, force=True)
+
+
+WORKS = {work.__name__: work for work in (train, sample, write, encode, read)}
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Which work, and with which settings."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.works")
+    parser.add_argument("work", choices=WORKS)
+    parser.add_argument("--model", default="melody-2bar", help="a preset")
+    parser.add_argument("--batch-size", type=int, default=512)
+    parser.add_argument("--sampling", choices=SAMPLING, default="none", help="scheduled sampling")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--dataset", type=Path, help="windows of 2 bars")
+    parser.add_argument("--melodies", type=Path, help="folder of MIDI files to read")
+    parser.add_argument("--out", type=Path, help="folder for what is written")
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Serve a work."""
+    options = parse()
+    torch.set_num_threads(options.threads)
+    serve(WORKS[options.work](options))
+
+
+if __name__ == "__main__":
+    main()
