@@ -8,6 +8,8 @@ its process down when it is alone again the halves, until the item to blame stan
 
 import faulthandler
 import multiprocessing
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -86,7 +88,8 @@ class Parallel(Generic[Item, Result]):
                 sent.append(part)
                 yield joblib.delayed(_work)(self.work, part, self._of(part))
 
-        return joblib.Parallel(_jobs(self.workers), return_as="generator_unordered", batch_size=1)(tasks())
+        with _deaf_to_interrupts():
+            return joblib.Parallel(_jobs(self.workers), return_as="generator_unordered", batch_size=1)(tasks())
 
     def _works(self) -> bool:
         """Whether processes can be had at all."""
@@ -100,6 +103,19 @@ class Parallel(Generic[Item, Result]):
 
     def _of(self, part: range) -> Sequence[Item]:
         return self.items[part.start : part.stop]
+
+
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes that start meanwhile never hear Ctrl-C: it is for this one, which then ends them."""
+    if threading.current_thread() is not threading.main_thread():  # Python handles signals in that one alone
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
