@@ -5,7 +5,7 @@
 PYTHON is the interpreter of the environment that benchmarks/magenta/setup.sh makes. Each work runs in a process of its
 own, once without being counted; then seqvae and Magenta take turns, A B A B. A figure is the median over the rounds, a
 ratio that of the medians (how many times as fast seqvae is), with the smallest and the largest of single rounds behind
-it. Both train on the same windows, recombined from samples/melodies, and have random weights.
+it. Both have random weights and train on the same windows, those of samples/melodies.
 
 Magenta trains with scheduled sampling, as its configuration does, one step after the other. seqvae can do just that
 ("exact"), in two passes ("parallel", as its preset does once sampling has begun), or not at all; Magenta without it
@@ -23,14 +23,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from benchmarks.machine import describe
 from benchmarks.rates import matrix_rates, training_operations
-from benchmarks.scale import write_dataset
 from benchmarks.serving import Command, Served, Timed
+from benchmarks.windows import write_windows
 from data_prep.dataset import prepare
 from data_prep.files import find_sources
+from data_prep.splits import SPLITS
 from data_prep.windows import MelodyOptions
 from seqvae.checkpoint import ModelFile
 from seqvae.devices import choose_precision
@@ -136,7 +138,8 @@ class Bench:
 def make(bench: Bench) -> None:
     """What works read: windows, and a model of each with random weights."""
     made = prepare([SAMPLES], bench.scratch / "melodies", MelodyOptions())
-    write_dataset(bench.scratch / "windows", made, WINDOWS)
+    ids = {name: np.asarray(made.split(name)) for name in SPLITS}
+    write_windows(bench.scratch / "windows", ids | {"train": np.resize(ids["train"], (WINDOWS, ids["train"].shape[1]))})
     config = preset(SMALL)
     file = ModelFile(new_model(config), config, made.tokenizer.to_json(), {})
     TrainedModel(SMALL, file, "cpu").save(bench.scratch / "model.safetensors")

@@ -18,7 +18,6 @@ windows are those of 2bar_{train,valid,test}.npz in the folder of --windows (ids
 """
 
 import argparse
-import csv
 import json
 import subprocess
 import sys
@@ -32,10 +31,9 @@ import torch
 
 from benchmarks.machine import describe
 from benchmarks.run import CONFIGURATIONS, SAMPLES, SMALL, magentas_versions
-from data_prep.dataset import FORMAT, VERSION, is_dataset, prepare
-from data_prep.melody_dataset import plain
+from benchmarks.windows import write_windows
+from data_prep.dataset import is_dataset, prepare
 from data_prep.splits import SPLITS
-from data_prep.tokenizers.melody import MelodyTokenizer
 from data_prep.windows import MelodyOptions
 from seqvae.checkpoint import load_state
 from seqvae.config import Config, TrainConfig
@@ -54,27 +52,16 @@ FIGURES = (
 )
 
 
-def dataset_of(windows: Path, out: Path) -> None:
-    """A dataset folder of the windows in 2bar_train.npz and its like."""
-    options = MelodyOptions()
-    ids = {name: np.load(windows / f"2bar_{name}.npz")["x"] for name in SPLITS}
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / "index.csv").open("w", newline="") as file:
-        index = csv.writer(file)
-        index.writerow(("split", "row", "source", "bar"))
-        for name, rows in ids.items():
-            np.save(out / f"{name}.npy", rows)
-            index.writerows((name, row, "windows", 1) for row in range(len(rows)))
-    info = {
-        "format": FORMAT,
-        "version": VERSION,
-        "tokenizer": MelodyTokenizer(options.bars, options.meter).to_json(),
-        "options": plain(options),
-        "counts": {name: len(rows) for name, rows in ids.items()},
-        "skipped": [],
-        "fingerprint": "benchmarks.magenta.compare",
-    }
-    (out / "dataset.json").write_text(json.dumps(info))
+def dataset(options: argparse.Namespace) -> SequenceData:
+    """What both train on; made on first use."""
+    folder = options.out / "dataset"
+    if is_dataset(folder):
+        return SequenceData(folder)
+    if options.windows:
+        write_windows(folder, {name: np.load(options.windows / f"2bar_{name}.npz")["x"] for name in SPLITS})
+    else:
+        prepare([options.melodies], folder, MelodyOptions())
+    return SequenceData(folder)
 
 
 def same_training(hparams: Mapping[str, Any], batch_size: int, seed: int) -> TrainConfig:
@@ -167,10 +154,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    folder = options.out / "dataset"
-    if not is_dataset(folder):
-        dataset_of(options.windows, folder) if options.windows else prepare([options.melodies], folder, MelodyOptions())
-    data = SequenceData(folder)
+    data = dataset(options)
     print("python -m benchmarks.magenta.compare --magenta PYTHON", "--windows FOLDER" * bool(options.windows), end=" ")
     print(f"--model {options.model} --steps {options.steps} --hparams '{options.hparams}' --seed {options.seed}")
     print(f"{describe()}, {magentas_versions(options.magenta)}, {options.threads} threads")
