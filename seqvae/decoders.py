@@ -9,7 +9,7 @@ computes the same one step at a time for sampling: z's share of the first layer'
 and the share of a one-hot token is a row of a table, so that little but the recurrent products is left.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from seqvae import stepping
 from seqvae.config import ModelConfig
 from seqvae.embedding import TokenInput, dropped_out, initialise
+from seqvae.graphs import Recordings
 from seqvae.softmax import token_nll
 from seqvae.stepping import plus_product, pointwise, product_dtype
 
@@ -32,6 +33,7 @@ class StepWeights:
     layers: list[stepping.Layer]
     output: Tensor  # (H, V)
     output_bias: Tensor  # (V)
+    recordings: Recordings = field(default_factory=Recordings)  # of what is done with them
 
 
 @dataclass
@@ -94,7 +96,7 @@ class LSTMDecoder(nn.Module):
 
     def start(self, z: Tensor) -> DecoderState:
         """The state before the first step, from z (B, Z)."""
-        weights = self._step_weights()
+        weights = self.step_weights()
         with torch.autocast(z.device.type, enabled=False):  # once a sequence: exact
             hidden, cell = self._initial(z)
             bias = weights.layers[0].bias
@@ -136,7 +138,7 @@ class LSTMDecoder(nn.Module):
             return plus_product(gates, dropped_out(self.input(previous), self._dropout, generator), weights)
         return gates.add_(F.embedding(previous, weights))
 
-    def _step_weights(self) -> StepWeights:
+    def step_weights(self) -> StepWeights:
         """The weights of `step`; kept for the next time where no gradient is wanted, until one of them changes."""
         if torch.is_grad_enabled():
             return self._new_step_weights()

@@ -8,7 +8,9 @@ Sequences that end do so at their first eos, or else at the last step, which is 
 also stands in all places after the end. bos and pad are never said.
 """
 
-from collections.abc import Iterator, Sequence
+import functools
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
@@ -19,7 +21,7 @@ from seqvae.beam import beam_search
 from seqvae.decoders import LSTMDecoder
 from seqvae.errors import OptionError
 
-NUMBERS = 2**22  # of noise, drawn at a time
+NUMBERS, NUMBERS_RECORDED = 2**22, 2**27  # of noise, drawn at a time; for all steps of a recording
 
 
 @dataclass(frozen=True)
@@ -130,16 +132,35 @@ def generate(
         shared_noise: every row meets the same noise, so that equal latents give equal rows.
         never: ids that are not said, beside those that never are.
     """
-    eos, V = decoder.config.eos, decoder.config.vocabulary_size
-    steps = length if eos is None else length - 1
+    config = decoder.config
+    steps = length if config.eos is None else length - 1
+    noise = (steps, 1 if shared_noise else len(z), config.vocabulary_size)
+    unsaid = torch.tensor([*config.unsaid, *never], dtype=torch.long, device=z.device)
+    roll = functools.partial(_roll_out, decoder, steps, length, unsaid, temperature, top_k, top_p)
+    if z.is_cuda and config.eos is None and math.prod(noise) <= NUMBERS_RECORDED:
+        inputs = (z, gumbel(noise, generator, z.device)) if temperature else (z,)
+        key = (length, temperature, top_k, top_p, tuple(never))
+        return decoder.step_weights().recordings.run(key, roll, *inputs)
+    return roll(z, _noise(*noise, generator, z.device) if temperature else None)
+
+
+def _roll_out(
+    decoder: LSTMDecoder,
+    steps: int,
+    length: int,
+    unsaid: Tensor,
+    temperature: float,
+    top_k: int | None,
+    top_p: float | None,
+    z: Tensor,
+    noises: Iterable[Tensor] | None = None,
+) -> Tensor:
+    """z (B, Z) and the noise of each step -> ids (B, T)."""
+    eos = decoder.config.eos
     ids = torch.full((len(z), length), 0 if eos is None else eos, device=z.device)
     ended = torch.zeros(len(z), dtype=torch.bool, device=z.device)
-    unsaid = torch.tensor([*decoder.config.unsaid, *never], dtype=torch.long, device=z.device)
-    noises: Iterator[Tensor | None] = repeat(None)
-    if temperature:
-        noises = _noise(steps, 1 if shared_noise else len(z), V, generator, z.device)
     state, previous = decoder.start(z), None
-    for step, noise in zip(range(steps), noises, strict=False):
+    for step, noise in zip(range(steps), repeat(None) if noises is None else noises, strict=False):
         logits, state = decoder.step(state, previous)
         if len(unsaid):
             logits.index_fill_(-1, unsaid, -torch.inf)
