@@ -50,6 +50,7 @@ def train(
     device: training.Device = None,
     precision: training.Precision = None,
     batch_size: training.BatchSize = None,
+    accumulate: training.Accumulate = None,
     optimizer: training.Optimizer = None,
     learning_rate: training.LearningRate = None,
     learning_rate_decay: training.LearningRateDecay = None,
@@ -103,10 +104,25 @@ def train(
       seqvae train notes.txt --preset text-words --vocabulary-size 10000
       seqvae train names.txt --preset text-chars --word-dropout 0.3
       seqvae train --resume --out runs/jigs --epochs 100
+      torchrun --nproc-per-node 2 -m cli.main train tunes/    by two processes, a GPU each if there are
     """
+    from seqvae.distributed import joined
+    from seqvae.previews import Previews
+    from seqvae.training import train as run_training
+
     given = context.params
-    base = data.read_preset(preset, sources or [])
-    run = out or _default_run(sources, base.name)
+    with joined() as world:
+        config, dataset, run = world.by_first(lambda: _settled(given))
+        result = run_training(config, dataset, run, resume=resume, force=force, on_epoch=Previews(dataset), world=world)
+        if world.first:
+            _report(result, dataset)
+
+
+def _settled(given: Mapping[str, Any]) -> tuple[Config, Path, Path]:
+    """The settings of the run, its dataset, which may have to be made first, and its folder."""
+    sources, preset, resume, force = given["sources"] or [], given["preset"], given["resume"], given["force"]
+    base = data.read_preset(preset, sources)
+    run = given["out"] or _default_run(sources, base.name)
     if resume and force:
         raise OptionError("--resume goes on with a run, --force replaces it: give one of them")
     check_place(run, resume, force)
@@ -116,15 +132,11 @@ def train(
         base = dataclasses.replace(base, data=dataclasses.replace(base.data, dataset=None))
     config = data.with_data_options(training.with_training_options(base, given), given)
     check(config)
-    dataset = _dataset(sources or [], config, run, given)
+    dataset = _dataset(sources, config, run, given)
     config = data.fit_to_dataset(config, dataset, given)
     if preset is None and not resume:
         note(f"preset {base.name}, as this is {config.data.kind}; --preset takes another")
-    from seqvae.previews import Previews
-    from seqvae.training import train as run_training
-
-    previews = Previews(dataset.path)
-    _report(run_training(config, dataset.path, run, resume=resume, force=force, on_epoch=previews), dataset.path)
+    return config, dataset.path, run
 
 
 def _default_run(sources: Sequence[Path] | None, preset: str) -> Path:

@@ -38,6 +38,9 @@ Device = Annotated[str | None, choice(settings.DEVICES, "Where to compute.")]
 Precision = Annotated[str | None, choice(settings.PRECISIONS, "Of matrix products.")]
 
 BatchSize = Annotated[int | None, typer.Option(metavar="B", callback=at_least(1), help="Sequences in a step.")]
+Accumulate = Annotated[
+    int | None, _whole("Parts in which a batch is computed one after the other, to save memory; of noise of their own.")
+]
 Optimizer = Annotated[str | None, choice(settings.OPTIMIZERS, "What moves the weights.")]
 LearningRate = Annotated[float | None, typer.Option(metavar="RATE", callback=above_0, help="At first.")]
 LearningRateDecay = Annotated[str | None, choice(settings.LEARNING_RATE_DECAYS, "How it falls.")]

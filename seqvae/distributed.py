@@ -9,6 +9,7 @@ they have waited LATE for their share of a step.
 """
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,9 +85,11 @@ class World:
         """The model, with gradients that are averages over all processes; `in_turns`: of some parameters at a time."""
         if self.size == 1:
             return model
-        return DistributedDataParallel(
-            model, broadcast_buffers=False, gradient_as_bucket_view=True, find_unused_parameters=in_turns
-        )
+        with warnings.catch_warnings():  # torch 2.13 renames broadcast_buffers, which earlier ones need
+            warnings.simplefilter("ignore", FutureWarning)
+            return DistributedDataParallel(
+                model, broadcast_buffers=False, gradient_as_bucket_view=True, find_unused_parameters=in_turns
+            )
 
 
 ALONE = World()

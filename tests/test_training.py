@@ -15,7 +15,7 @@ import torch
 from data_prep.dataset import prepare
 from data_prep.score import Note, Score
 from data_prep.windows import MelodyOptions
-from seqvae import data, optimization, training
+from seqvae import data, optimization
 from seqvae.checkpoint import load_model, load_state
 from seqvae.config import Config, ModelConfig, TrainConfig
 from seqvae.data import SequenceData, transposed
@@ -166,6 +166,24 @@ def test_steps_that_are_not_finite_are_skipped_counted_and_end_in_advice(
     for steps in (20, 10**6):  # at the end, and on the way
         with pytest.raises(TrainingError, match="--learning-rate"):
             train(adapted(steps=steps), dataset, tmp_path / str(steps))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("DefaultCPUAllocator: can't allocate memory: you")],
+)
+def test_a_batch_that_does_not_fit_into_memory_says_what_would(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+) -> None:
+    def full(*arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(optimization, "charged_rate", full)
+    with pytest.raises(TrainingError, match=r"16 sequences .* memory of cpu: try --accumulate 2, or a --batch-size"):
+        train(CONFIG, dataset, tmp_path / "run")
+    monkeypatch.setattr(optimization, "charged_rate", lambda *arguments: 1 + torch.ones(2, 3) @ torch.ones(2))
+    with pytest.raises(RuntimeError, match="size"):  # a programming error stays what it is
+        train(adapted(accumulate=2), dataset, tmp_path / "other")
 
 
 def test_a_dataset_with_nothing_to_validate_on_is_refused_before_anything_is_made(tmp_path: Path) -> None:

@@ -1,0 +1,144 @@
+"""Several processes train as one does with a batch of the same size, cut into as many parts."""
+
+import csv
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import many_processes
+import numpy as np
+import pytest
+import torch
+
+from data_prep.dataset import prepare
+from data_prep.score import Note, Score
+from data_prep.text import TextOptions
+from data_prep.windows import MelodyOptions
+from seqvae.checkpoint import load_state
+from seqvae.devices import choose_device
+from seqvae.distributed import ALONE, World, joined
+from seqvae.errors import OptionError
+from seqvae.training import train
+
+ROOT = Path(__file__).parent.parent
+
+
+def torchrun(*arguments: object, processes: int = 2) -> subprocess.CompletedProcess[str]:
+    """Run something by several processes of one thread each."""
+    how = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    return subprocess.run(
+        [sys.executable, *how, *map(str, arguments)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": f"{ROOT}", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two small datasets."""
+    place, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    for tune in range(10):
+        pitches = rng.integers(55, 80, 32).tolist()
+        notes = tuple(Note(pitch, 2 * step, 2 * step + 2) for step, pitch in enumerate(pitches))
+        Score(notes, 64).write_midi(place / f"{tune}.mid")
+    prepare([place], place / "melodies", MelodyOptions(), workers=1)
+    lines = [" ".join(rng.choice(list("abcdefgh"), rng.integers(1, 9))) for _ in range(120)]
+    (place / "notes.txt").write_text("\n".join(lines))
+    prepare([place / "notes.txt"], place / "sentences", TextOptions(max_length=7))
+    return place
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> Path:
+    """The same folder, with the runs of two processes; of one of them one process had made the first steps."""
+    begun = many_processes.run(folder, "resumed", ALONE, steps=1)
+    shutil.copytree(begun, folder / "resumed-by-2")
+    done = torchrun("tests/many_processes.py", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def metrics(run: Path) -> list[dict[str, str]]:
+    """The rows of a run's metrics."""
+    with open(run / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("name", many_processes.CASES)
+def test_two_processes_end_with_the_weights_of_one(trained: Path, name: str) -> None:
+    alone = many_processes.run(trained, name, ALONE)
+    one, two = (load_state(run / "last.pt") for run in (alone, trained / f"{name}-by-2"))
+    assert one["done"]["step"] == two["done"]["step"] > 0
+    for key, weight in one["model"].items():
+        if not key.endswith("num_batches_tracked"):
+            torch.testing.assert_close(weight, two["model"][key], rtol=1e-4, atol=1e-5, msg=key)
+    for row, same in zip(metrics(alone), metrics(trained / f"{name}-by-2"), strict=True):
+        for key in ("train_loss", "train_distortion", "train_rate", "train_beta", "elbo"):
+            assert float(row[key]) == pytest.approx(float(same[key]), rel=1e-3, abs=1e-4), key
+
+
+def test_when_a_process_dies_the_other_leaves_with_one_line_and_a_whole_state(folder: Path) -> None:
+    out = folder / "killed"
+    train = ["train", str(folder / "sentences"), "--preset", "text-words", "--device", "cpu", "--batch-size", "4"]
+    with socket.socket() as any_port:
+        any_port.bind(("127.0.0.1", 0))
+        port = any_port.getsockname()[1]
+    told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "test"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "cli.main", *train, "--steps", "1000000", "--out", str(out)],
+            cwd=ROOT,
+            env=os.environ | told | {"RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        ends = time.monotonic() + 90
+        while not (out / "last.pt").exists() and time.monotonic() < ends:
+            time.sleep(0.1)
+        processes[1].kill()
+        said, complaint = processes[0].communicate(timeout=60)
+    finally:
+        for process in processes:
+            process.kill()
+    processes[1].communicate()
+    assert (processes[0].returncode, said) == (1, "")
+    assert complaint.startswith("seqvae: process 1 of 2 ends, as another one is gone")
+    assert complaint.count("\n") == 1
+    assert load_state(out / "last.pt")["done"]["step"] >= 1
+
+
+def test_more_parts_than_sequences_are_refused(folder: Path, tmp_path: Path) -> None:
+    config = many_processes.CASES["sentences"].config(1, batch_size=1)
+    with pytest.raises(OptionError, match="--batch-size 1: must be at least 2"):
+        train(config, folder / "sentences", tmp_path / "run")
+
+
+def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    assert choose_device("auto", World(3, 4, place=1)) == torch.device("cuda:1")
+    with pytest.raises(OptionError, match="at most 2"):
+        choose_device("auto", World(2, 4, place=2))
+
+
+def test_outside_of_torchrun_one_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "8")  # as other programs that start processes set it
+    with joined() as world:
+        assert (world.first, world.size, world.greatest(1.5, 0.0), world.by_first(lambda: 3)) == (
+            True,
+            1,
+            [1.5, 0.0],
+            3,
+        )
