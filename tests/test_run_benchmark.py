@@ -1,0 +1,147 @@
+"""The pieces of `benchmarks.run` on small settings, without its peer."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import works
+from benchmarks.magenta.compare import same_training
+from benchmarks.rates import matrix_rates, training_operations
+from benchmarks.run import Bench, Row, columns, heading, line, make, rows, shares
+from benchmarks.serving import Command, Served, Timed
+from benchmarks.windows import write_windows
+from seqvae.config import ModelConfig
+from seqvae.data import SequenceData
+from seqvae.presets import preset
+from seqvae.schedules import annealed_beta, sampling_probability
+from seqvae.vae import SequenceVAE
+
+CHILD = """
+import time
+from benchmarks.serving import serve
+serve(lambda: (time.sleep(0.01), print("this is no answer")))
+"""
+SMALL = "melody-2bar-small"
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = np.random.default_rng(0)
+    ids = {name: rng.integers(0, 90, (40, 32)).astype(np.uint8) for name in ("train", "valid", "test")}
+    folder = tmp_path_factory.mktemp("windows")
+    write_windows(folder, ids)
+    np.testing.assert_array_equal(SequenceData(folder).dataset.split("valid"), ids["valid"])
+    return folder
+
+
+def test_operations_are_those_of_the_weights() -> None:
+    each_step = (".lstm.", "decoder.output.")
+    for config in (
+        ModelConfig(encoder_size=6, decoder_size=5, latent_size=4, encoder_layers=2, vocabulary_size=9),
+        ModelConfig(embedding_size=3, bidirectional=False, latent_to="start", initial_state="shared", decoder_size=7),
+        ModelConfig(latent_size=0, decoder_size=5),
+    ):
+        weights = {name: each.numel() for name, each in SequenceVAE(config).named_parameters() if each.ndim == 2}
+        once = {name: number for name, number in weights.items() if ".input." not in name}  # a vector is looked up
+        uses = sum(n * (config.length if any(part in name for part in each_step) else 1) for name, n in once.items())
+        assert training_operations(config) == 3 * 2 * uses
+    assert training_operations(preset("melody-2bar").model) == pytest.approx(0.70e9, rel=0.01)
+
+
+def test_matrix_rates_are_positive_and_named() -> None:
+    found = matrix_rates(runs=1)
+    assert {"fp32", "bf16"} <= found.keys()
+    assert min(found.values()) > 0
+
+
+def test_a_child_answers_each_line_with_its_time_and_memory(tmp_path: Path) -> None:
+    with Served([sys.executable, "-c", CHILD], tmp_path / "log") as child:
+        first, second = child.ask(), child.ask()
+    assert 0.01 <= first.seconds < 1.0
+    assert first.peak is not None
+    assert first.peak <= second.peak
+    assert child.process.returncode == 0
+
+
+def test_a_child_that_fails_is_quoted(tmp_path: Path) -> None:
+    failing = Served([sys.executable, "-c", "raise SystemExit('no such work')"], tmp_path / "log")
+    with failing as child, pytest.raises(RuntimeError, match="no such work"):
+        child.ask()
+
+
+def test_a_command_is_timed_unless_it_fails(tmp_path: Path) -> None:
+    quit_with = [sys.executable, "-c", "import sys; print('so long'); sys.exit(3)"]
+    assert Command(quit_with, tmp_path / "log", allowed=(3,)).ask().seconds > 0
+    with pytest.raises(RuntimeError, match="so long"):
+        Command(quit_with, tmp_path / "log").ask()
+
+
+@pytest.mark.parametrize("sampling", works.SAMPLING)
+def test_training_steps_give_figures(dataset: Path, sampling: str) -> None:
+    given = ["train", "--model", SMALL, "--batch-size", "8", "--sampling", sampling, "--dataset", str(dataset)]
+    step = works.train(works.parse(given))
+    assert np.isfinite(step()).all()
+    assert step() != step()  # the weights move
+
+
+def test_every_work_of_a_model_works(dataset: Path, tmp_path: Path) -> None:
+    common = ["--model", SMALL, "--batch-size", "3", "--dataset", str(dataset), "--out", str(tmp_path)]
+    assert works.sample(works.parse(["sample", *common]))().shape == (3, 32)
+    assert works.encode(works.parse(["encode", *common]))().mean.shape == (3, 64)
+    works.write(works.parse(["write", *common]))()
+    assert len(list(tmp_path.glob("*.mid"))) == 3
+    melodies = ["--melodies", "samples/melodies"]
+    assert len(works.read(works.parse(["read", *common, *melodies]))().split("train")) > 100
+
+
+def test_a_row_is_measured_and_told(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, Path("samples/melodies").resolve(), None, threads=1, rounds=2)
+    make(bench)
+    row = Row("encoding 4", "encode", amount=4, unit="windows/s", batch_size=4)
+    (found,) = bench.measure(row)
+    assert len(found) == 2
+    told = line(row, [found], 0.5)
+    assert told.startswith("encoding 4")
+    assert told.endswith("0.50")
+    assert "windows/s" in told
+
+
+def test_a_ratio_is_that_of_the_medians() -> None:
+    ours, theirs = ([Timed(seconds, 2**30) for seconds in each] for each in ((1.0, 2.0, 4.0), (3.0, 5.0, 9.0)))
+    told = line(Row("sampling", "sample"), [ours, theirs], 1.0).split()
+    assert told == ["sampling", "2.0000", "5.0000", "s", "2.50", "2.25-3.00", "1.00", "1.00", "1.00"]
+    assert len(heading(True)) == len(columns("", ["", ""], "", "", "", ["", ""], ""))
+
+
+def test_the_share_of_the_rate_is_operations_over_time() -> None:
+    row = Row("training", "train", amount=512)
+    per_second = training_operations(preset(row.model).model) * 512 / 2.0
+    told = shares(row, [[Timed(2.0)]], {"fp32": 4 * per_second, "bf16": 4 * per_second})
+    assert " 25% of " in told
+
+
+def test_rows_name_works_and_presets_that_exist() -> None:
+    for row in rows(7):
+        assert row.work in {*works.WORKS, "help", "start"}
+        assert row.sampling in works.SAMPLING
+        assert preset(row.model).name == row.model
+
+
+def test_magentas_schedules_are_ours_in_other_words() -> None:
+    hparams = {
+        **{"decay_rate": 0.9999, "clip_mode": "global_norm", "sampling_schedule": "inverse_sigmoid"},
+        **{"sampling_rate": 1000, "max_beta": 0.2, "beta_rate": 0.99999, "free_bits": 0},
+        **{"learning_rate": 1e-3, "min_learning_rate": 1e-5, "grad_clip": 1.0},
+    }
+    training = same_training(hparams, batch_size=512, seed=0)
+    assert training.free_bits is None
+    for step in (0, 1000, 50_000):
+        beta = annealed_beta(training.annealing, step, beta=training.beta, steps=training.annealing_steps)
+        assert beta == pytest.approx((1.0 - 0.99999**step) * 0.2)
+        rate, steps = training.scheduled_sampling_rate, training.scheduled_sampling_steps
+        probability = sampling_probability(training.scheduled_sampling, step, rate=rate, steps=steps)
+        assert probability == pytest.approx(1.0 - 1000 / (1000 + np.exp(step / 1000)))
+    with pytest.raises(ValueError, match="clip_mode"):
+        same_training(hparams | {"clip_mode": "value"}, 512, 0)
