@@ -73,6 +73,12 @@ class FixedSpread(nn.BatchNorm1d):
         del self.weight
         self.register_buffer("weight", torch.full((size,), gamma), persistent=False)
 
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, size) -> (B, size). A sequence alone has no spread of its own: it is normalised as at rest."""
+        if len(input) > 1:
+            return super().forward(input)
+        return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
 
 def scale_of_rate(rate: float) -> float:
     """The scale s < 1 with (s^2 - 1 - ln s^2) / 2 = rate (nats): of a normal with mean 0 that has this rate."""

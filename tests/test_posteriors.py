@@ -54,6 +54,13 @@ def test_at_rest_batch_normalisation_uses_the_averages_of_training() -> None:
     torch.testing.assert_close(layer(torch.tensor([[3.0, 5.0]])), torch.tensor([[0.0, 0.5]]), atol=0.05, rtol=0.0)
 
 
+def test_one_sequence_alone_is_normalised_as_at_rest() -> None:
+    layer = FixedSpread(2, 0.5)
+    layer(torch.randn(100, 2, generator=torch.Generator().manual_seed(0)) * 3.0 + 1.0)
+    x = torch.tensor([[1.0, -2.0]])
+    assert torch.equal(layer(x), layer.eval()(x))
+
+
 def test_means_at_rest_do_not_depend_on_their_neighbours() -> None:
     model = build(posterior="batch-norm").eval()
     torch.testing.assert_close(model.encode(TOKENS).loc[:3], model.encode(TOKENS[:3]).loc)
