@@ -95,7 +95,7 @@ def notes(path: Path) -> list[list[int]]:
 def test_each_command_has_help_with_examples_line_by_line(seqvae: Run, command: str) -> None:
     out = succeed(seqvae(command, "--help"))
     examples = out.split("Examples:\n")[1].split("\n\n")[0].splitlines()
-    assert all(line.startswith(("    seqvae ", "    python ")) for line in examples)
+    assert all(line.startswith(("    seqvae ", "    python ", "    torchrun ")) for line in examples)
     assert any(f"seqvae {command}" in line for line in examples)
     assert "\b" not in out
 
