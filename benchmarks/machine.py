@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable
 from datetime import date
 from importlib.metadata import version
+from importlib.util import find_spec
 from os import cpu_count, getloadavg
 from pathlib import Path
 
 
 def describe() -> str:
     """Date, processor, load and versions in two lines."""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "symusic"))
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "symusic") if find_spec(name))
     load = getloadavg()[0]
     return (
         f"{date.today()}, {_processor()}, {cpu_count()} cores, load average {load:.2f}\n"

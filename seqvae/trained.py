@@ -41,7 +41,7 @@ from seqvae.model_files import bundled_names as bundled_names
 from seqvae.model_files import find_model
 from seqvae.run_folder import MODEL_FILE
 
-BATCH = 512  # sequences decoded or encoded at a time
+BATCH, BATCH_OF_GPU = 512, 4096  # sequences decoded or encoded at a time
 WORTH_LOW = 64  # sequences at a time from which products in bf16 are faster than in fp32
 
 Item = Path | str | Score
@@ -93,6 +93,7 @@ class TrainedModel:
         self.tokenizer: Tokenizer = create(file.tokenizer)
         self.device = choose_device(device)
         self.precision = precision
+        self._rows = BATCH_OF_GPU if self.device.type == "cuda" else BATCH
         self._fastest = choose_precision(precision, self.device)
         self.model = file.model.to(self.device).eval()
         fits = (self.tokenizer.vocabulary_size, self.tokenizer.length)
@@ -156,7 +157,7 @@ class TrainedModel:
             raise ModelError(f"model '{self.name}' has no latents: it can be sampled and evaluated, no more")
         mean = np.empty((len(found), self.config.model.latent_size), np.float32)
         scale = np.empty_like(mean)
-        for rows, batch in in_batches([example.ids for example in found], BATCH):
+        for rows, batch in in_batches([example.ids for example in found], self._rows):
             moved = batch.to(self.device)
             with self._autocast(len(rows)):
                 posterior = self.model.encode(moved.tokens, moved.lengths)
@@ -209,7 +210,7 @@ class TrainedModel:
             given, size = "x".join(map(str, z.shape)), self.config.model.latent_size
             raise ModelError(f"latents of shape {given} do not fit model '{self.name}', whose latent size is {size}")
         generator = torch.Generator(self.device).manual_seed(_seed(seed))
-        rows = len(z) if shared_noise else max(1, BATCH // (beam or 1))
+        rows = len(z) if shared_noise else max(1, self._rows // (beam or 1))
         parts = []
         for part in z.to(self.device).split(rows):
             with self._autocast(len(part) * (beam or 1)):

@@ -1,0 +1,262 @@
+"""Checks and times seqvae on a GPU, in a few minutes, from a bare checkout with torch and numpy.
+
+    python -m benchmarks.gpu [--seconds 3] [--device cuda]
+
+Checks come first, then speeds, then one table of both. Each check says "ok" or what is wrong; the exit status is 1 if
+one failed. Models have random weights. `--device cpu` tries all that needs no GPU.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.machine import describe
+from benchmarks.rates import training_operations
+from benchmarks.windows import write_windows
+from seqvae.config import Config
+from seqvae.data import SequenceData
+from seqvae.devices import autocast, choose_precision
+from seqvae.optimization import Optimization
+from seqvae.presets import preset
+from seqvae.sampling import generate
+from seqvae.vae import SequenceVAE
+
+SMALL, BIG = "melody-2bar", "melody-2bar-big"
+WINDOWS = 100_000
+MATRIX = 8192  # rows and columns of the products that give the device's rate
+CLOSE = {"fp32": 1e-4, "bf16": 3e-2}  # of a gradient's norm, as against float64 on the processor
+CUDNN = ("aten::_cudnn_rnn", "aten::_cudnn_rnn_backward")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all checks and speeds need."""
+
+    device: torch.device
+    data: SequenceData
+    seconds: float  # for each speed
+
+    def wait(self) -> None:
+        """Until the device has done all it was told."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def rate(self, work: Callable[[], object]) -> float:
+        """How often a second `work` is done, the median of three stretches, after two rounds that are not counted."""
+        work(), work()
+        self.wait()
+        start = time.perf_counter()
+        work()
+        self.wait()
+        rounds = max(1, int(self.seconds / 3 / (time.perf_counter() - start)))
+        rates = []
+        for _ in range(3):
+            start = time.perf_counter()
+            for _ in range(rounds):
+                work()
+            self.wait()
+            rates.append(rounds / (time.perf_counter() - start))
+        return statistics.median(rates)
+
+    def model(self, config: Config) -> SequenceVAE:
+        """One with random weights."""
+        torch.manual_seed(0)
+        return SequenceVAE(config.model).to(self.device)
+
+    def trainer(self, name: str, batch_size: int) -> Callable[[], object]:
+        """A training step of a preset: batch, pass, gradient, clipping, optimizer."""
+        config = preset(name)
+        training = replace(config.training, batch_size=batch_size)
+        precision = choose_precision("auto", self.device)
+        steps = self.data.steps_per_epoch(batch_size)
+        optimization = Optimization(self.model(config), training, self.device, precision, steps)
+        numbers = iter(range(sys.maxsize))
+
+        def step() -> object:
+            number = next(numbers)
+            batch = self.data.training_batch(number, batch_size, training.seed, training.transpose)
+            return optimization.step([batch], number, number, 0.0, 0)
+
+        return step
+
+
+def kernels(bench: Bench) -> str:
+    """Teacher-forced passes, forward and backward, are cuDNN's."""
+    step = bench.trainer(SMALL, 512)
+    step()
+    with torch.profiler.profile() as profile:
+        step()
+    names = {event.key for event in profile.key_averages()}
+    missing = [name for name in CUDNN if name not in names]
+    return f"not called: {', '.join(missing)}" if missing else ""
+
+
+def waiting(bench: Bench) -> str:
+    """No step of training waits for the device."""
+    step = bench.trainer(SMALL, 512)
+    for _ in range(3):
+        step()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(5):
+            step()
+    except RuntimeError as error:
+        return str(error)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    return ""
+
+
+def resident(bench: Bench) -> str:
+    """Batches cut on the device are those that the file gives."""
+    file = SequenceData(bench.data.dataset.path)
+    for step in range(3):
+        given, wanted = (data.training_batch(step, 64, 7, 5).tokens for data in (bench.data, file))
+        if bench.device.type != given.device.type:
+            return f"batches come from {given.device}"
+        if not torch.equal(given.cpu(), wanted):
+            return f"batch {step} differs"
+    return ""
+
+
+def gradients(bench: Bench, precision: str) -> str:
+    """Loss and gradients are those of the plain float64 computation on the processor."""
+    config = preset(SMALL)
+    batch = bench.data.first("train", 32).tokens
+    found = []
+    for device, dtype, low in ((torch.device("cpu"), torch.float64, "fp32"), (bench.device, torch.float32, precision)):
+        model = bench.model(config).to(device, dtype)
+        z = torch.randn(len(batch), config.model.latent_size, generator=torch.Generator().manual_seed(1))
+        with autocast(device, low):
+            posterior = model.encode(batch.to(device))
+            lost = model.distortion(posterior.loc + posterior.scale * z.to(device, dtype), batch.to(device))
+        lost.mean().backward()
+        found.append({name: each.grad.double().cpu() for name, each in model.named_parameters()})
+    errors = {name: ((found[1][name] - true).norm() / true.norm()).item() for name, true in found[0].items()}
+    worst = max(errors, key=lambda name: errors[name])
+    return f"{worst} is off by {errors[worst]:.1e}" if errors[worst] > CLOSE[precision] else ""
+
+
+def recordings(bench: Bench) -> str:
+    """The second and third time a batch is sampled, by a recording, the same seed gives the same ids as the first."""
+    model = bench.model(preset(SMALL)).eval()
+    for temperature in (0.0, 1.0):
+        for rows in (1, 512):
+            z = torch.randn(rows, model.config.latent_size, device=bench.device)
+            ids = []
+            with autocast(bench.device, choose_precision("auto", bench.device)):
+                for _ in range(4):
+                    noise = torch.Generator(bench.device).manual_seed(3)
+                    ids.append(generate(model.decoder, z, model.config.length, temperature, generator=noise))
+            if any(not torch.equal(ids[0], again) for again in ids[1:]):
+                return f"{rows} rows at temperature {temperature} differ"
+            with torch.no_grad():
+                model.decoder.output.weight.add_(0.01)  # weights that change are heard
+    return ""
+
+
+def checks(bench: Bench) -> Iterator[tuple[str, Callable[[], str]]]:
+    """What must hold."""
+    if bench.device.type == "cuda":
+        yield "teacher-forced passes are cuDNN's", lambda: kernels(bench)
+        yield "a training step does not wait for the device", lambda: waiting(bench)
+        yield "the data live on the device, and are the same", lambda: resident(bench)
+    for precision in ("fp32", "bf16"):
+        yield f"gradients in {precision} as in float64", lambda low=precision: gradients(bench, low)
+    yield "recorded sampling gives what unrecorded gives", lambda: recordings(bench)
+
+
+def matrix_rate(bench: Bench) -> float:
+    """Operations a second in large products."""
+    low = torch.bfloat16 if choose_precision("auto", bench.device) == "bf16" else torch.float32
+    size = MATRIX if bench.device.type == "cuda" else MATRIX // 8
+    x, y = (torch.randn(size, size, device=bench.device, dtype=low) for _ in range(2))
+    return 2 * size**3 * bench.rate(lambda: x @ y)
+
+
+def sampler(bench: Bench, rows: int) -> Callable[[], object]:
+    """New melodies from the prior."""
+    model = bench.model(preset(SMALL)).eval()
+    noise = torch.Generator(bench.device).manual_seed(0)
+    precision = choose_precision("auto", bench.device)
+
+    def work() -> object:
+        z = torch.randn(rows, model.config.latent_size, device=bench.device, generator=noise)
+        with autocast(bench.device, precision):
+            return generate(model.decoder, z, model.config.length, 1.0, generator=noise)
+
+    return work
+
+
+def speeds(bench: Bench) -> Iterator[tuple[str, Callable[[], str]]]:
+    """What is timed; the first one is what the others are compared with."""
+    matrix: list[float] = []
+
+    def products() -> str:
+        matrix.append(matrix_rate(bench))
+        return f"{matrix[0] / 1e12:10.1f} TFLOP/s"
+
+    def training(name: str, batch_size: int) -> str:
+        rate = batch_size * bench.rate(bench.trainer(name, batch_size))
+        share = rate * training_operations(preset(name).model) / matrix[0]
+        return f"{rate:12,.0f} sequences/s, {share:.0%} of the matrix rate"
+
+    yield "large products", products
+    sizes = (512, 2048, 8192) if bench.device.type == "cuda" else (32,)
+    for size in sizes:
+        yield f"{SMALL}: training, batch {size}", lambda size=size: training(SMALL, size)
+    for size in sizes[:2] if bench.device.type == "cuda" else ():
+        yield f"{BIG}: training, batch {size}", lambda size=size: training(BIG, size)
+    for rows in (1, 512, 4096, 32768) if bench.device.type == "cuda" else (1, 32):
+        yield (
+            f"{SMALL}: {rows} samples at a time",
+            lambda rows=rows: f"{rows * bench.rate(sampler(bench, rows)):12,.0f} melodies/s",
+        )
+
+
+def windows(folder: Path) -> SequenceData:
+    """Random windows: speed does not depend on what is in them."""
+    rng = np.random.default_rng(0)
+    ids = {name: rng.integers(0, 90, (n, 32), np.uint8) for name, n in (("train", WINDOWS), ("valid", 8), ("test", 8))}
+    return SequenceData(write_windows(folder / "windows", ids).path)
+
+
+def main() -> None:
+    """Check, time, and print the table last."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=3.0, help="for each speed")
+    parser.add_argument("--device", default="cuda")
+    options = parser.parse_args()
+    device = torch.device(options.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: there is no GPU here; --device cpu tries all that needs none")
+    torch.backends.cudnn.allow_tf32 = False  # fp32 is checked as fp32; training is in bf16
+    lines, failed = [], False
+    with tempfile.TemporaryDirectory() as name:
+        bench = Bench(device, windows(Path(name)), options.seconds)
+        bench.data.settle(device)
+        for what, check in checks(bench):
+            wrong = check()
+            failed = failed or bool(wrong)
+            lines.append(f"{what:52}{wrong or 'ok'}")
+            print(lines[-1], flush=True)
+        for what, speed in speeds(bench):
+            lines.append(f"{what:40}{speed()}")
+            print(lines[-1], flush=True)
+    print("\npython -m benchmarks.gpu", *sys.argv[1:])
+    print(describe())
+    print(torch.cuda.get_device_name(device) if device.type == "cuda" else "no GPU", "\n")
+    print("\n".join(lines))
+    sys.exit(failed)
+
+
+if __name__ == "__main__":
+    main()

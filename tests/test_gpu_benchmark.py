@@ -1,0 +1,38 @@
+"""The checks of benchmarks/gpu.py that need no GPU hold here, and they can fail."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks import gpu
+from seqvae.decoders import LSTMDecoder
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> gpu.Bench:
+    monkeypatch.setattr(gpu, "SMALL", "melody-2bar-small")
+    monkeypatch.setattr(gpu, "WINDOWS", 1000)
+    return gpu.Bench(torch.device("cpu"), gpu.windows(tmp_path), 0.01)
+
+
+def test_the_checks_hold(bench: gpu.Bench) -> None:
+    assert {what: check() for what, check in gpu.checks(bench)} == dict.fromkeys(dict(gpu.checks(bench)), "")
+
+
+def test_a_batch_is_the_same_when_the_data_are_kept_on_a_device(bench: gpu.Bench) -> None:
+    bench.data.keep_on(bench.device)
+    assert gpu.resident(bench) == ""
+
+
+def test_wrong_gradients_are_told(bench: gpu.Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    nll = LSTMDecoder.nll
+    monkeypatch.setattr(
+        LSTMDecoder, "nll", lambda self, z, *rest: nll(self, z, *rest) * (1.001 if z.dtype == torch.float32 else 1.0)
+    )
+    assert "is off by" in gpu.gradients(bench, "fp32")
+
+
+def test_speeds_are_above_0(bench: gpu.Bench) -> None:
+    assert bench.rate(bench.trainer(gpu.SMALL, 8)) > 0
+    assert bench.rate(gpu.sampler(bench, 8)) > 0
