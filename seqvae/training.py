@@ -24,6 +24,7 @@ from seqvae.distributed import ALONE, World
 from seqvae.errors import TrainingError
 from seqvae.evaluation import evaluate
 from seqvae.interruption import Interruption
+from seqvae.memory import keep_freed_memory
 from seqvae.metrics import Averages
 from seqvae.optimization import INNER_STEPS
 from seqvae.progress import Progress
@@ -84,6 +85,7 @@ def train(
         data_prep's InputError: the dataset cannot be read.
     """
     check(config)
+    keep_freed_memory()
     run = open_run(config, dataset, out, resume=resume, force=force, world=world)
     with Interruption() as interruption:
         while True:
