@@ -98,6 +98,8 @@ def _check_training(training: TrainConfig) -> None:
         training.transpose,
         "0 to 11",
     )
+    most = training.batch_size
+    _require(training.accumulate <= most, "accumulate", training.accumulate, f"at most the batch size, {most}")
     if training.aggressive and training.adversarial:
         raise OptionError("--aggressive and --adversarial both train in turns of their own: give one of them")
 

@@ -114,8 +114,8 @@ def _check_parts(training: TrainConfig, world: World) -> None:
     parts = world.size * training.accumulate
     if training.batch_size < parts:
         raise OptionError(
-            f"--batch-size {training.batch_size}: must be at least {parts}, as {world.size} processes compute "
-            f"{training.accumulate} of its parts each"
+            f"--batch-size {training.batch_size}: must be at least {parts}, for {world.size} processes with "
+            f"--accumulate {training.accumulate}"
         )
 
 
