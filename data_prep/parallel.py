@@ -4,6 +4,9 @@ The processes are those of this machine, unless `joblib.parallel_config` says ot
 Ray cluster. Items go in parts that follow each other, each part to one process. When a process dies (a parser in C++
 can bring it down), the parts that were under way are lost. They are done again by halves, and of a part that brings
 its process down when it is alone again the halves, until the item to blame stands alone.
+
+That needs joblib's own processes. A cluster starts workers anew itself; when Dask gives one part up, after four deaths,
+joblib does not learn of it (1.6) and waits: such work is to be interrupted and gone on with on one machine.
 """
 
 import faulthandler

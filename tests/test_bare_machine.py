@@ -10,7 +10,8 @@ from data_prep.windows import MelodyOptions
 
 SCRIPT = """
 import sys
-for absent in ("symusic", "pretty_midi", "music21", "matplotlib", "mido", "typer", "sklearn", "scipy", "tensorboard"):
+libraries = "symusic pretty_midi music21 matplotlib mido typer sklearn scipy tensorboard joblib distributed"
+for absent in libraries.split():
     sys.modules[absent] = None  # importing it raises ImportError
 
 import dataclasses
