@@ -202,7 +202,17 @@ class TrainedModel:
             OptionError: a value is out of its range, or means nothing beside another one or for text.
         """
         how = sampling.Decoding(temperature, top_k, top_p, beam, length_penalty, unknown)
-        if unknown and self.kind != TEXT:
+        return self._written(self.decode_ids(z, how, seed, shared_noise), tempo)
+
+    def decode_ids(
+        self,
+        z: np.ndarray | torch.Tensor,
+        how: sampling.Decoding = sampling.Decoding(),
+        seed: int | None = None,
+        shared_noise: bool = False,
+    ) -> np.ndarray:
+        """As `decode`, with the ids (N, T) for a result, which only the tokenizer can read."""
+        if how.unknown and self.kind != TEXT:
             raise OptionError(f"--unknown is for text; model '{self.name}' makes music")
         z = torch.as_tensor(z, dtype=torch.float32)
         z = z.unsqueeze(0) if z.ndim == 1 else z
@@ -210,14 +220,12 @@ class TrainedModel:
             given, size = "x".join(map(str, z.shape)), self.config.model.latent_size
             raise ModelError(f"latents of shape {given} do not fit model '{self.name}', whose latent size is {size}")
         generator = torch.Generator(self.device).manual_seed(_seed(seed))
-        rows = len(z) if shared_noise else max(1, self._rows // (beam or 1))
+        length, beams = self.config.model.length, how.beam or 1
         parts = []
-        for part in z.to(self.device).split(rows):
-            with self._autocast(len(part) * (beam or 1)):
-                parts.append(
-                    sampling.decode(self.model.decoder, part, self.config.model.length, how, generator, shared_noise)
-                )
-        return self._written(torch.cat(parts).cpu().numpy(), tempo)
+        for part in z.to(self.device).split(len(z) if shared_noise else max(1, self._rows // beams)):
+            with self._autocast(len(part) * beams):
+                parts.append(sampling.decode(self.model.decoder, part, length, how, generator, shared_noise))
+        return torch.cat(parts).cpu().numpy()
 
     def sample(self, n: int = 8, **how: Unpack[HowToDecode]) -> list[Any]:
         """New scores or sentences: n latents from the prior, decoded at temperature 1 unless told otherwise."""

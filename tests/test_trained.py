@@ -12,6 +12,7 @@ from data_prep.score import Note, Score
 from seqvae.checkpoint import ModelFile
 from seqvae.config import Config, ModelConfig
 from seqvae.errors import ModelError, OptionError
+from seqvae.sampling import Decoding
 from seqvae.trained import TrainedModel
 from seqvae.vae import SequenceVAE
 
@@ -73,6 +74,13 @@ def test_few_are_computed_exactly_and_many_fast(vae: TrainedModel, monkeypatch: 
     assert models["auto"].evaluate(models["auto"].read(many), samples=0) == models["fp32"].evaluate(
         models["fp32"].read(many), samples=0
     )
+
+
+def test_ids_are_what_scores_are_made_of(vae: TrainedModel) -> None:
+    z = torch.randn(3, 8, generator=torch.Generator().manual_seed(6))
+    ids = vae.decode_ids(z, Decoding(temperature=1.0), seed=2)
+    assert ids.shape == (3, 32)
+    assert [vae.tokenizer.decode(row).notes for row in ids] == notes(vae.decode(z, temperature=1.0, seed=2))
 
 
 def test_reconstruct_is_encode_then_decode(vae: TrainedModel, files: list[Path]) -> None:
