@@ -42,6 +42,7 @@ from seqvae.model_files import find_model
 from seqvae.run_folder import MODEL_FILE
 
 BATCH, BATCH_OF_GPU = 512, 4096  # sequences decoded or encoded at a time
+GREEDY = sampling.Decoding()
 WORTH_LOW = 64  # sequences at a time from which products in bf16 are faster than in fp32
 
 Item = Path | str | Score
@@ -207,7 +208,7 @@ class TrainedModel:
     def decode_ids(
         self,
         z: np.ndarray | torch.Tensor,
-        how: sampling.Decoding = sampling.Decoding(),
+        how: sampling.Decoding = GREEDY,
         seed: int | None = None,
         shared_noise: bool = False,
     ) -> np.ndarray:
