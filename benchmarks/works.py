@@ -21,9 +21,10 @@ from data_prep.windows import MelodyOptions
 from seqvae.checkpoint import ModelFile
 from seqvae.data import SequenceData
 from seqvae.devices import choose_precision
+from seqvae.memory import keep_freed_memory
 from seqvae.optimization import Optimization
 from seqvae.presets import preset
-from seqvae.sampling import Decoding, decode
+from seqvae.sampling import Decoding
 from seqvae.trained import TrainedModel
 from seqvae.training import new_model
 
@@ -66,11 +67,8 @@ def trained(options: argparse.Namespace) -> TrainedModel:
 
 def sample(options: argparse.Namespace) -> Work:
     """Ids of latents from the prior, at temperature 1."""
-    vae = trained(options)
-    how, sizes = Decoding(temperature=1.0), vae.config.model
-    return lambda: decode(
-        vae.model.decoder, torch.randn(options.batch_size, sizes.latent_size), sizes.length, how
-    ).numpy()
+    vae, how = trained(options), Decoding(temperature=1.0)
+    return lambda: vae.decode_ids(torch.randn(options.batch_size, vae.config.model.latent_size), how)
 
 
 def write(options: argparse.Namespace) -> Work:
@@ -118,6 +116,7 @@ def main() -> None:
     """Serve a work."""
     options = parse()
     torch.set_num_threads(options.threads)
+    keep_freed_memory()  # as training and loading a model do
     serve(WORKS[options.work](options))
 
 
