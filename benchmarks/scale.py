@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -112,22 +113,35 @@ def _recombined(real: np.ndarray, pitch_ids: range, count: int, rng: np.random.G
     return np.where(fits, moved, ids).astype(np.uint8)
 
 
-def train(folder: Path) -> tuple[float, float, float]:
-    """Train a small model: seconds from opening to the end of the first step, seconds a step, and MB that are new."""
+@dataclass(frozen=True)
+class Trained:
+    """What training took."""
+
+    opening: float  # seconds, to the end of the first step
+    step: float  # seconds, the middle one
+    batch: float  # seconds of it that went into cutting the batch
+    memory: float  # MB that came in the steps after the first few
+
+
+def train(folder: Path) -> Trained:
+    """Train a small model for some steps."""
     torch.set_num_threads(1)
     model = SequenceVAE(ModelConfig(encoder_size=UNITS, decoder_size=UNITS, latent_size=UNITS))
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
-    times = [time.perf_counter()]
+    times, cutting = [time.perf_counter()], []
     data = SequenceData(folder)
     for number in range(STEPS):
+        start = time.perf_counter()
         tokens = data.training_batch(number, BATCH_SIZE, 0, TRANSPOSE).tokens
+        cutting.append(time.perf_counter() - start)
         optimizer.zero_grad()
         (-model(tokens).elbo.mean()).backward()
         optimizer.step()
         times.append(time.perf_counter())
         if number == SETTLED:
             before = resident()
-    return times[1] - times[0], statistics.median(np.diff(times[SETTLED:])), resident() - before
+    steps = np.diff(times)
+    return Trained(steps[0], float(np.median(steps[1:])), statistics.median(cutting[1:]), resident() - before)
 
 
 def resident() -> float:
@@ -136,7 +150,7 @@ def resident() -> float:
     return int(status.split("VmRSS:")[1].split()[0]) / 1000
 
 
-def in_a_new_process(folder: Path) -> tuple[float, float, float]:
+def in_a_new_process(folder: Path) -> Trained:
     """What `train` gives; the imports come before."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return pool.submit(train, folder).result()
@@ -152,14 +166,15 @@ def report(melodies: Path, scratch: Path) -> Iterator[str]:
         yield f"{f'prepare, {number:,} files':34}{one:12,.0f}{all_:14,.0f}"
     yield ""
     what = f"training, {UNITS} units, batch {BATCH_SIZE}"
-    yield f"{what:40}{'first step, s':>15}{'a step, s':>12}{'new memory, MB':>16}"
+    yield f"{what:40}{'first step, s':>16}{'a step, ms':>12}{'its batch, ms':>15}{'new memory, MB':>16}"
     made_of = prepare([melodies], scratch / "real", MelodyOptions())
     for number in WINDOWS:
         start, before = time.perf_counter(), resident()
         folder = write_dataset(scratch / f"{number}-windows", made_of, number)
         made = f"made in {time.perf_counter() - start:.1f} s, {resident() - before:+.0f} MB"
-        first, step, growth = in_a_new_process(folder)
-        yield f"{f'{number:,} windows ({made})':40}{first:15.2f}{step:12.4f}{growth:16.0f}"
+        took = in_a_new_process(folder)
+        figures = f"{took.opening:14.2f}{1000 * took.step:12.1f}{1000 * took.batch:15.2f}{took.memory:16.0f}"
+        yield f"{f'{number:,} windows ({made})':42}{figures}"
 
 
 def main() -> None:

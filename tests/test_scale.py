@@ -44,7 +44,9 @@ def test_windows_are_halves_of_real_ones_and_train(
     assert len(np.unique(ids, axis=0)) > 2000
     assert len(data.index("train")) == 5000
     assert shapes(ids[:, :16]) <= shapes(*(np.asarray(made_of.split(name))[:, :16] for name in scale.SPLITS))
-    assert all(figure >= 0 for figure in scale.train(data.path)[:2])
+    took = scale.train(data.path)
+    assert took.opening > took.batch > 0
+    assert took.step > took.batch
 
 
 def shapes(*halves: np.ndarray) -> set[bytes]:
