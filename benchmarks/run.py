@@ -102,7 +102,9 @@ class Bench:
     def measure(self, row: Row) -> list[list[Timed]]:
         """Everyone's rounds, taken in turn."""
         with ExitStack() as stack:
-            sources = [stack.enter_context(source) for source in self.sources(row)]
+            sources = self.sources(row)
+            for source in sources:
+                stack.enter_context(source)
             turns = [[source.ask() for source in sources] for _ in range(self.rounds)]
         return [list(each) for each in zip(*turns, strict=True)]
 

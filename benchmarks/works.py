@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ Work = Callable[[], object]
 
 CPU = torch.device("cpu")
 MAGENTAS = {"scheduled_sampling": "inverse-sigmoid", "scheduled_sampling_rate": 1.0, "scheduled_sampling_steps": 1000}
-SAMPLING = {  # scheduled sampling, by name
+SAMPLING: dict[str, dict[str, Any]] = {  # scheduled sampling, by name
     "none": {"scheduled_sampling": "none"},
     "parallel": MAGENTAS | {"scheduled_sampling_parallel": True},
     "exact": MAGENTAS | {"scheduled_sampling_parallel": False},
@@ -85,7 +86,7 @@ def write(options: argparse.Namespace) -> Work:
 def encode(options: argparse.Namespace) -> Work:
     """Posteriors of windows."""
     vae = trained(options)
-    rows = np.asarray(SequenceData(options.dataset).dataset.split("train")[: options.batch_size])
+    rows = np.asarray(SequenceData(options.dataset).dataset.split("train"))[: options.batch_size]
     windows = [Example(row, "window", 1, 120.0, "") for row in rows]
     return lambda: vae.encode_examples(windows)
 
