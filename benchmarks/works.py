@@ -23,7 +23,6 @@ from seqvae.checkpoint import ModelFile
 from seqvae.data import SequenceData
 from seqvae.devices import choose_precision
 from seqvae.memory import keep_freed_memory
-from seqvae.memory import keep_freed_memory
 from seqvae.optimization import Optimization
 from seqvae.presets import preset
 from seqvae.sampling import Decoding
@@ -118,7 +117,6 @@ def main() -> None:
     """Serve a work."""
     options = parse()
     torch.set_num_threads(options.threads)
-    keep_freed_memory()  # as `seqvae.load` and `train` do
     keep_freed_memory()  # as training and loading a model do
     serve(WORKS[options.work](options))
 
