@@ -3,7 +3,7 @@
     python -m benchmarks.run [--magenta PYTHON] [--threads 2] [--rounds 5] [--only WORDS] [--melodies FOLDER]
 
 PYTHON is the interpreter of the environment that benchmarks/magenta/setup.sh makes. Each work runs in a process of its
-own, once without being counted; then seqvae and Magenta take turns, A B A B. A figure is the median over the rounds, a
+own, twice without being counted; then seqvae and Magenta take turns, A B A B. A figure is the median over the rounds, a
 ratio that of the medians (how many times as fast seqvae is), with the smallest and the largest of single rounds behind
 it. Both have random weights and train on the same windows, those of samples/melodies.
 
