@@ -25,7 +25,6 @@ from benchmarks.machine import describe
 from seqvae.batch import Batch
 from seqvae.data import SequenceData
 from seqvae.devices import choose_device, choose_precision
-from seqvae.memory import keep_freed_memory
 from seqvae.optimization import Optimization
 from seqvae.presets import preset
 from seqvae.vae import SequenceVAE
@@ -118,7 +117,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    keep_freed_memory()  # as training does
     device = choose_device("auto")
     batches = drawn(options.dataset, options.batch_size)
     steps = {"plain torch, fp32": plain_step(device), f"seqvae, {choose_precision('auto', device)}": our_step(device)}
