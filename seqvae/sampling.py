@@ -109,7 +109,7 @@ def _noise(steps: int, rows: int, V: int, generator: torch.Generator | None, dev
         yield from gumbel((min(at_once, steps - start), rows, V), generator, device)
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def generate(
     decoder: LSTMDecoder,
     z: Tensor,
