@@ -156,7 +156,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     data = dataset(options)
     print("python -m benchmarks.magenta.compare --magenta PYTHON", "--windows FOLDER" * bool(options.windows), end=" ")
-    print(f"--model {options.model} --steps {options.steps} --hparams '{options.hparams}' --seed {options.seed}")
+    print(f"--model {options.model} --batch-size {options.batch_size} --steps {options.steps} --hparams '{options.hparams}' --seed {options.seed}")
     print(f"{describe()}, {magentas_versions(options.magenta)}, {options.threads} threads")
     valid = len(data.dataset.split("valid"))
     print(f"{len(data.train):,} windows to train on, {valid:,} valid, batches of {options.batch_size}\n")
