@@ -111,11 +111,11 @@ class LSTMDecoder(nn.Module):
         hidden: list[Tensor] = []
         cell: list[Tensor] = []
         for number, layer in enumerate(weights.layers):
-            if layer.both is None:
-                gates = plus_product(state.context, state.hidden[0], layer.before)
+            if number == 0:
+                gates = plus_product(state.context, state.hidden[0], layer.weight)
                 gates = self._with_token(gates, weights.tokens, previous, generator)
             else:
-                gates = plus_product(layer.bias, torch.cat([hidden[-1], state.hidden[number]], dim=-1), layer.both)
+                gates = plus_product(layer.bias, torch.cat([hidden[-1], state.hidden[number]], dim=-1), layer.weight)
             now, next_cell = pointwise(gates, state.cell[number])
             hidden.append(now.to(weights.output.dtype))
             cell.append(next_cell)
@@ -149,8 +149,8 @@ class LSTMDecoder(nn.Module):
         return self._kept[1]
 
     def _new_step_weights(self) -> StepWeights:
-        layers = stepping.prepared(self.lstm)
-        tokens, latents = layers[0].below.split([self.input.size, self.latent_inputs])
+        inputs, layers = stepping.prepared(self.lstm)
+        tokens, latents = inputs.split([self.input.size, self.latent_inputs])
         output = self.output.weight.t().to(product_dtype(self.output.weight)).contiguous()
         bias = self.output.bias if self.config.bias else output.new_zeros((), dtype=self.output.weight.dtype)
         return StepWeights(tokens, latents, layers, output, bias)

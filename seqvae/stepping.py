@@ -17,9 +17,7 @@ from torch import Tensor, nn
 class Layer:
     """The weights of a layer, laid out for products from the left, the columns of g doubled."""
 
-    below: Tensor  # (I, 4H), of what comes from below
-    before: Tensor  # (H, 4H), of the layer's own last state
-    both: Tensor | None  # (I + H, 4H), where both are of the type of products and meet in one; not in the first layer
+    weight: Tensor  # (K, 4H), in the type of products: of its own last state; above the first also of what is below
     bias: Tensor  # (4H)
 
 
@@ -29,23 +27,17 @@ def product_dtype(weight: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
 
 
-def prepared(lstm: nn.LSTM) -> list[Layer]:
-    """The layers of a unidirectional LSTM; differentiable."""
-    return [_layer(number, *weights) for number, weights in enumerate(lstm.all_weights)]
-
-
-def _layer(number: int, below: Tensor, before: Tensor, bias: Tensor, more_bias: Tensor) -> Layer:
-    low = product_dtype(before)
-    H = before.shape[1]
-    doubled = torch.ones(4 * H, dtype=before.dtype, device=before.device)
-    doubled[2 * H : 3 * H] = 2.0
-    below, before, bias = (
-        (below.t() * doubled).contiguous(),
-        (before.t() * doubled).to(low),
-        (bias + more_bias) * doubled,
-    )
-    both = torch.cat([below.to(low), before]) if number else None
-    return Layer(below, before.contiguous(), both, bias)
+def prepared(lstm: nn.LSTM) -> tuple[Tensor, list[Layer]]:
+    """The weights (I, 4H) of what comes into a unidirectional LSTM, and its layers; differentiable."""
+    inputs, _, first_bias, _ = lstm.all_weights[0]
+    doubled = torch.ones_like(first_bias)
+    doubled[2 * lstm.hidden_size : 3 * lstm.hidden_size] = 2.0
+    layers = []
+    for below, before, bias, more_bias in lstm.all_weights:
+        weight = torch.cat([below, before], dim=1) if layers else before
+        low = (weight.t() * doubled).to(product_dtype(weight)).contiguous()
+        layers.append(Layer(low, (bias + more_bias) * doubled))
+    return (inputs.t() * doubled).contiguous(), layers
 
 
 def plus_product(addend: Tensor, x: Tensor, weight: Tensor) -> Tensor:
