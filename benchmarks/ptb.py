@@ -33,8 +33,9 @@ from seqvae.devices import autocast, choose_device, choose_precision
 from seqvae.evaluation import evaluate
 from seqvae.optimization import Optimization
 from seqvae.presets import preset
+from seqvae.run import fitted, new_model
 from seqvae.run_folder import STATE_FILE
-from seqvae.training import fitted, new_model, train
+from seqvae.training import train
 
 FIGURES = "test.json"
 TRIED_STEPS = 20  # to tell how long a row takes

@@ -37,8 +37,8 @@ from data_prep.windows import MelodyOptions
 from seqvae.checkpoint import ModelFile
 from seqvae.devices import choose_precision
 from seqvae.presets import preset
+from seqvae.run import new_model
 from seqvae.trained import TrainedModel
-from seqvae.training import new_model
 
 SAMPLES = Path("samples/melodies")
 SMALL, BIG = "melody-2bar", "melody-2bar-big"

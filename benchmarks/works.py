@@ -25,9 +25,9 @@ from seqvae.devices import choose_precision
 from seqvae.memory import keep_freed_memory
 from seqvae.optimization import Optimization
 from seqvae.presets import preset
+from seqvae.run import new_model
 from seqvae.sampling import Decoding
 from seqvae.trained import TrainedModel
-from seqvae.training import new_model
 
 Work = Callable[[], object]
 

@@ -28,11 +28,9 @@ from seqvae.memory import keep_freed_memory
 from seqvae.metrics import Averages
 from seqvae.optimization import INNER_STEPS
 from seqvae.progress import Progress
-from seqvae.run import Run, fitted, new_model, open_run
+from seqvae.run import Run, new_model, open_run
 from seqvae.run_folder import MODEL_FILE
 from seqvae.vae import SequenceVAE
-
-__all__ = ["TrainResult", "fitted", "new_model", "train"]
 
 SKIPS_IN_A_ROW = 20  # non-finite steps after which a run is given up
 SAVE_EVERY = 60.0  # seconds between two training states
