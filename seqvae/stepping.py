@@ -32,7 +32,7 @@ def prepared(lstm: nn.LSTM) -> tuple[Tensor, list[Layer]]:
     inputs, _, first_bias, _ = lstm.all_weights[0]
     doubled = torch.ones_like(first_bias)
     doubled[2 * lstm.hidden_size : 3 * lstm.hidden_size] = 2.0
-    layers = []
+    layers: list[Layer] = []
     for below, before, bias, more_bias in lstm.all_weights:
         weight = torch.cat([below, before], dim=1) if layers else before
         low = (weight.t() * doubled).to(product_dtype(weight)).contiguous()

@@ -15,7 +15,7 @@ from data_prep.dataset import prepare
 from data_prep.score import Note, Score
 from data_prep.text import TextOptions
 from data_prep.windows import MelodyOptions
-from seqvae import training
+from seqvae import run as runs
 from seqvae.checkpoint import load_model, load_state
 from seqvae.config import Config, ModelConfig, Phase, TrainConfig
 from seqvae.data import SequenceData
@@ -129,8 +129,8 @@ def named(settings: dict[str, Any]) -> str:
 def after_two_steps(dataset: Path, config: Config) -> dict[str, torch.Tensor]:
     """The weights after two steps of the optimizer."""
     data = SequenceData(dataset)
-    fitted = training.fitted(config, data, dataset)
-    model = training.new_model(fitted)
+    fitted = runs.fitted(config, data, dataset)
+    model = runs.new_model(fitted)
     steps = data.steps_per_epoch(16)
     optimization = Optimization(model, fitted.training, torch.device("cpu"), "fp32", steps)
     for step in range(2):
@@ -246,8 +246,8 @@ def test_aggressive_training_ends_when_information_stops_rising(text: Path, tmp_
 
 def test_the_encoder_alone_is_trained_to_its_end(text: Path) -> None:
     data = SequenceData(text)
-    fitted = training.fitted(config(aggressive=True), data, text)
-    model = training.new_model(fitted)
+    fitted = runs.fitted(config(aggressive=True), data, text)
+    model = runs.new_model(fitted)
     run = Optimization(model, fitted.training, torch.device("cpu"), "fp32", data.steps_per_epoch(16))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     steps = run.train_encoder(lambda inner: [data.training_batch(inner, 16, 0)], 0, 0)
