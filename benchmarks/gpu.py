@@ -20,11 +20,11 @@ import torch
 
 from benchmarks.machine import describe
 from benchmarks.rates import training_operations
+from benchmarks.training import training_step
 from benchmarks.windows import write_windows
 from seqvae.config import Config
 from seqvae.data import SequenceData
 from seqvae.devices import autocast, choose_precision
-from seqvae.optimization import Optimization
 from seqvae.presets import preset
 from seqvae.sampling import generate
 from seqvae.vae import SequenceVAE
@@ -75,17 +75,7 @@ class Bench:
         """A training step of a preset: batch, pass, gradient, clipping, optimizer."""
         config = preset(name)
         training = replace(config.training, batch_size=batch_size)
-        precision = choose_precision("auto", self.device)
-        steps = self.data.steps_per_epoch(batch_size)
-        optimization = Optimization(self.model(config), training, self.device, precision, steps)
-        numbers = iter(range(sys.maxsize))
-
-        def step() -> object:
-            number = next(numbers)
-            batch = self.data.training_batch(number, batch_size, training.seed, training.transpose)
-            return optimization.step([batch], number, number, 0.0, 0)
-
-        return step
+        return training_step(self.model(config), training, self.data, self.device)
 
 
 def kernels(bench: Bench) -> str:

@@ -8,7 +8,6 @@ Models have random weights: how good they are does not change how fast they are.
 import argparse
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,13 @@ import numpy as np
 import torch
 
 from benchmarks.serving import serve
+from benchmarks.training import training_step
 from data_prep.dataset import prepare
 from data_prep.examples import Example
 from data_prep.windows import MelodyOptions
 from seqvae.checkpoint import ModelFile
 from seqvae.data import SequenceData
-from seqvae.devices import choose_precision
 from seqvae.memory import keep_freed_memory
-from seqvae.optimization import Optimization
 from seqvae.presets import preset
 from seqvae.run import new_model
 from seqvae.sampling import Decoding
@@ -42,21 +40,10 @@ SAMPLING: dict[str, dict[str, Any]] = {  # scheduled sampling, by name
 
 def train(options: argparse.Namespace) -> Work:
     """A training step of a run's beginning: batch, pass, gradient, clipping and optimizer."""
-    config, size = preset(options.model), options.batch_size
-    training = replace(config.training, batch_size=size, **SAMPLING[options.sampling])
-    data = SequenceData(options.dataset)
-    optimization = Optimization(
-        new_model(config), training, CPU, choose_precision(training.precision, CPU), data.steps_per_epoch(size)
-    )
-    numbers = count()
-
-    def step() -> list[float]:
-        number = next(numbers)
-        batch = data.training_batch(number, size, training.seed, training.transpose)
-        figures, _ = optimization.step([batch], number, number, 0.0, 0)
-        return figures.tolist()
-
-    return step
+    config = preset(options.model)
+    training = replace(config.training, batch_size=options.batch_size, **SAMPLING[options.sampling])
+    step = training_step(new_model(config), training, SequenceData(options.dataset), CPU)
+    return lambda: step().tolist()
 
 
 def trained(options: argparse.Namespace) -> TrainedModel:
