@@ -47,6 +47,7 @@ def check(config: Config) -> None:
     _check_values(config.model)
     _require(config.model.vocabulary_size >= 2, "vocabulary_size", config.model.vocabulary_size, "at least 2")
     _require(0 <= config.model.dropout < 1, "dropout", config.model.dropout, "0 or more and below 1")
+    _check_tied(config.model)
     _check_values(config.data)
     _check_data(config.data)
     for phase, training in config.stages():
@@ -70,6 +71,13 @@ def _check_values(section: DataConfig | ModelConfig | TrainConfig | Phase) -> No
             _require(0 <= value <= 1, option, value, "between 0 and 1")
         elif option in _CHOICES:
             _require(value in _CHOICES[option], option, value, "one of " + ", ".join(_CHOICES[option]))
+
+
+def _check_tied(model: ModelConfig) -> None:
+    """What shares its weights is of one size."""
+    if model.tied and model.embedding_size != model.decoder_size:
+        sizes = f"embedding_size {model.embedding_size or 'one-hot'} and decoder_size {model.decoder_size}"
+        raise OptionError(f"tied: {sizes} must be the same; set them in a preset of your own")
 
 
 def _check_data(data: DataConfig) -> None:

@@ -98,6 +98,7 @@ class ModelConfig:
     latent_to: str = "steps"  # z enters every step of the decoder, or its start (the first state) alone
     initial_state: str = "separate"  # cell and hidden tanh of projections of their own; "shared": tanh(cell) is hidden
     dropout: float = 0.0  # of what enters the decoder's LSTM and of what leaves it
+    tied: bool = False  # the decoder's last layer has the weights of its embedding, which must be of its size
     bias: bool = True  # in the linear layers
 
     @property

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from seqvae import stepping
 from seqvae.config import ModelConfig
-from seqvae.embedding import TokenInput, dropped_out, initialise
+from seqvae.embedding import TiedOutput, TokenInput, dropped_out, initialise
 from seqvae.graphs import Recordings
 from seqvae.softmax import token_nll
 from seqvae.stepping import plus_product, pointwise, product_dtype
@@ -67,7 +67,11 @@ class LSTMDecoder(nn.Module):
             self.initial = nn.Linear(config.latent_size, states * self.size, bias=config.bias)
             nn.init.xavier_uniform_(self.initial.weight)
         self.lstm = nn.LSTM(self.input.size + self.latent_inputs, self.size, self.layers, batch_first=True)
-        self.output = nn.Linear(self.size, config.vocabulary_size, bias=config.bias)
+        self.output: nn.Linear | TiedOutput = (
+            TiedOutput(self.input, config.bias)
+            if config.tied
+            else nn.Linear(self.size, config.vocabulary_size, bias=config.bias)
+        )
         initialise(self.lstm, self.input.size)
         self._kept: tuple[tuple[Any, ...], StepWeights] | None = None
 
@@ -151,8 +155,10 @@ class LSTMDecoder(nn.Module):
     def _new_step_weights(self) -> StepWeights:
         inputs, layers = stepping.prepared(self.lstm)
         tokens, latents = inputs.split([self.input.size, self.latent_inputs])
-        output = self.output.weight.t().to(product_dtype(self.output.weight)).contiguous()
-        bias = self.output.bias if self.config.bias else output.new_zeros((), dtype=self.output.weight.dtype)
+        weight, bias = self.output.weight, self.output.bias
+        output = weight.t().to(product_dtype(weight)).contiguous()
+        if bias is None:
+            bias = weight.new_zeros(())
         return StepWeights(tokens, latents, layers, output, bias)
 
     def _read(self, tokens: Tensor) -> Tensor:

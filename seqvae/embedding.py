@@ -1,4 +1,4 @@
-"""Tokens as vectors, one-hot or embedded, and the first weights of the LSTMs that read them."""
+"""Tokens as vectors, one-hot or embedded, vectors as scores of tokens, and first weights of the LSTMs between them."""
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,27 @@ class TokenInput(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """ids (...) -> vectors (..., E)."""
         return F.embedding(tokens, self.rows, sparse=self.sparse and self.training)
+
+
+class TiedOutput(nn.Module):
+    """(..., E) -> logits (..., V) by the rows of an embedding: what is read and what is said share their weights.
+
+    Press & Wolf 2017, arXiv:1608.05859; Inan et al. 2017, arXiv:1611.01462.
+    """
+
+    def __init__(self, embedding: TokenInput, bias: bool) -> None:
+        super().__init__()
+        self._embedding = (embedding,)  # in a tuple, so that its weights are not counted and stored twice
+        self.bias = nn.Parameter(torch.zeros(len(embedding.rows))) if bias else None
+
+    @property
+    def weight(self) -> Tensor:
+        """(V, E)"""
+        return self._embedding[0].rows
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., E) -> (..., V)"""
+        return F.linear(x, self.weight, self.bias)
 
 
 def dropped_out(x: Tensor, share: float, generator: torch.Generator | None) -> Tensor:

@@ -38,6 +38,19 @@ def test_a_model_file_rebuilds_the_model_by_itself(tmp_path: Path, model: Sequen
     assert list(tmp_path.iterdir()) == [tmp_path / "m.safetensors"]
 
 
+def test_weights_that_are_tied_are_stored_once_and_stay_tied(tmp_path: Path) -> None:
+    sizes = {"embedding_size": 64, "decoder_size": 64, "encoder_size": 6, "latent_size": 4, "vocabulary_size": 900}
+    files = {}
+    for tied in (False, True):
+        config = Config(model=ModelConfig(**sizes, tied=tied))
+        files[tied] = tmp_path / f"{tied}.safetensors"
+        save_model(files[tied], SequenceVAE(config.model), config, TOKENIZER, {})
+    saved = files[False].stat().st_size - files[True].stat().st_size
+    assert saved == pytest.approx(4 * 900 * 64, rel=0.01)
+    decoder = load_model(files[True]).model.decoder
+    assert decoder.output.weight is decoder.input.rows
+
+
 def test_no_folder_of_the_training_machine_is_kept(tmp_path: Path, model: SequenceVAE) -> None:
     save_model(tmp_path / "m.safetensors", model, CONFIG, TOKENIZER, {})
     assert b"/somewhere/else" not in (tmp_path / "m.safetensors").read_bytes()

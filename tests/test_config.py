@@ -93,3 +93,11 @@ def test_every_bad_value_names_its_option(option: str, value: object) -> None:
     config = Config(training=replace(TrainConfig(steps=1), **{option: value}))
     with pytest.raises(OptionError, match="--" + option.replace("_", "-")):
         check(config)
+
+
+@pytest.mark.parametrize("embedding", [None, 100])
+def test_tied_weights_are_of_one_size(embedding: int | None) -> None:
+    model = ModelConfig(tied=True, embedding_size=embedding, decoder_size=256)
+    with pytest.raises(OptionError, match="tied"):
+        check(Config(model=model, training=TrainConfig(steps=1)))
+    check(Config(model=replace(model, embedding_size=256), training=TrainConfig(steps=1)))

@@ -24,6 +24,8 @@ CONFIGS = {
         **SMALL, **TEXT, embedding_size=4, bidirectional=False, initial_state="shared", bias=False
     ),
     "sentences, both directions": ModelConfig(**SMALL, **TEXT, embedding_size=4, dropout=0.5),
+    "tied": ModelConfig(**SMALL, **TEXT, embedding_size=8, tied=True),
+    "tied, without bias": ModelConfig(**SMALL, embedding_size=8, tied=True, bias=False, decoder_layers=1),
     "one-hot sentences": ModelConfig(**SMALL, **TEXT, summary="mean", latent_to="start"),
 }
 
@@ -198,6 +200,29 @@ def test_a_penn_treebank_model_has_the_parameters_of_the_literature() -> None:
     with torch.device("meta"):
         model = SequenceVAE(replace(preset("ptb-vae").model, vocabulary_size=10_002, bos=0))
     assert sum(p.numel() for p in model.parameters()) == 8_791_552
+
+
+def test_the_tied_model_of_penn_treebank_has_no_more_parameters() -> None:
+    with torch.device("meta"):
+        model = SequenceVAE(replace(preset("ptb-tied").model, vocabulary_size=10_002, bos=0))
+    assert 8_600_000 < sum(p.numel() for p in model.parameters()) <= 8_791_552
+
+
+def test_tied_weights_are_those_of_an_untied_model_moved_together(tokens: torch.Tensor) -> None:
+    """The same logits; and the one gradient is the sum of the two."""
+    torch.manual_seed(0)
+    tied = SequenceVAE(CONFIGS["tied"]).double()
+    untied = SequenceVAE(replace(CONFIGS["tied"], tied=False)).double()
+    rows = tied.decoder.input.rows
+    untied.load_state_dict(tied.state_dict() | {"decoder.output.weight": rows})
+    for model in (tied, untied):
+        model(tokens, generator=torch.Generator().manual_seed(1)).elbo.sum().backward()
+    read, said = untied.decoder.input.rows.grad, untied.decoder.output.weight.grad
+    assert read.any()
+    assert said.any()
+    torch.testing.assert_close(rows.grad, read + said)
+    fewer = sum(p.numel() for p in untied.parameters()) - sum(p.numel() for p in tied.parameters())
+    assert fewer == rows.numel()
 
 
 def test_without_latents_it_is_a_language_model(tokens: torch.Tensor) -> None:

@@ -60,6 +60,6 @@ def test_rows_are_trained_measured_once_and_told(run, folder: Path) -> None:
 def test_the_presets_of_all_rows_are_sound() -> None:
     for row in ptb.ROWS.values():
         config = row.config(3)
-        assert (config.model.embedding_size, config.model.decoder_size) == (256, 256)
+        assert config.model.tied or (config.model.embedding_size, config.model.decoder_size) == (256, 256)
         assert all(training.seed == 3 for _, training in config.stages())
         assert all(training.batch_size == 32 for _, training in config.stages())

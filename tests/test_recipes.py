@@ -119,6 +119,7 @@ MODEL_SETTINGS: list[dict[str, Any]] = [
     {"dropout": 0.3},
     {"bias": False},
     {"embedding_size": None},
+    {"embedding_size": 12, "tied": True},
 ]
 
 
@@ -302,8 +303,11 @@ def test_a_loss_that_is_not_finite_changes_nothing() -> None:
     assert optimizer.state[weight]["step"] == 1
 
 
-def test_sparse_gradients_lead_to_the_same_weights(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sgd = config(optimizer="sgd", learning_rate=0.5)
+@pytest.mark.parametrize("model", [{}, {"embedding_size": 12, "tied": True}], ids=named)
+def test_sparse_gradients_lead_to_the_same_weights(
+    text: Path, monkeypatch: pytest.MonkeyPatch, model: dict[str, Any]
+) -> None:
+    sgd = config(optimizer="sgd", learning_rate=0.5, model=model)
     sparse = after_two_steps(text, sgd)
     monkeypatch.setattr(TokenInput, "sparse", property(lambda part: False, lambda part, value: None))
     dense = after_two_steps(text, sgd)
