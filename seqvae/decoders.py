@@ -155,10 +155,9 @@ class LSTMDecoder(nn.Module):
     def _new_step_weights(self) -> StepWeights:
         inputs, layers = stepping.prepared(self.lstm)
         tokens, latents = inputs.split([self.input.size, self.latent_inputs])
-        weight, bias = self.output.weight, self.output.bias
+        weight = self.output.weight
         output = weight.t().to(product_dtype(weight)).contiguous()
-        if bias is None:
-            bias = weight.new_zeros(())
+        bias = weight.new_zeros(()) if self.output.bias is None else self.output.bias
         return StepWeights(tokens, latents, layers, output, bias)
 
     def _read(self, tokens: Tensor) -> Tensor:
