@@ -8,6 +8,7 @@ Whatever is written goes to a temporary sibling first and is renamed when it is 
 leaves the old file or the new one, never half of one.
 """
 
+import itertools
 import os
 import secrets
 import shutil
@@ -134,15 +135,16 @@ def atomic(path: Path) -> Iterator[Path]:
         InputError: the place cannot be written to.
     """
     path = Path(path)
-    if path.exists() and not path.is_file() and not path.is_dir():
+    if not path.is_file() and path.exists() and not path.is_dir():
         raise InputError(f"cannot write {path}: it is a device, not a file")  # /dev/null would be replaced
     temporary = path.with_name(f".{path.stem[:80]}.{secrets.token_hex(4)}{path.suffix}")
     with room_for(path, temporary):
         try:
             yield temporary
             os.replace(temporary, path)
-        finally:
+        except BaseException:
             remove(temporary)
+            raise
 
 
 @contextmanager
@@ -152,9 +154,10 @@ def room_for(path: Path, temporary: Path) -> Iterator[None]:
     Raises:
         InputError: `path` cannot be written to, or `temporary`, which is beside it.
     """
-    made = [folder for folder in path.parents if not folder.exists()]  # the innermost first
+    made = list(itertools.takewhile(lambda folder: not folder.exists(), path.parents))  # the innermost first
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if made:
+            path.parent.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
         place = Path(error.filename) if error.filename else temporary

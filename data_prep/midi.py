@@ -124,9 +124,9 @@ def _bytes(piece: Piece, end: int | None = None) -> bytes:
     score.time_signatures.extend([symusic.TimeSignature(*meter) for meter in piece.meters])
     score.tempos.extend([symusic.Tempo(time, qpm) for time, qpm in piece.tempos])
     for track in piece.tracks:
-        notes = [
-            symusic.Note(start, stop - start, pitch, velocity) for start, stop, pitch, velocity in track.notes.tolist()
-        ]
+        columns = track.notes.T
+        durations = columns[END] - columns[START]
+        notes = symusic.Note.from_numpy(columns[START], durations, columns[PITCH], columns[VELOCITY], "tick")
         score.tracks.append(symusic.Track(track.name, track.program, track.is_drum, notes))
     data = score.dumps_midi()
     return data if end is None else _lengthened(data, end - _last_tick(piece))

@@ -41,7 +41,7 @@ class Score:
     """Notes on a grid of `steps` steps; `tempo` in quarters per minute.
 
     Raises:
-        ValueError: a note lies outside the score, ends before it begins, or has a pitch that MIDI has not.
+        ValueError: a note lies outside the score, ends before it begins, or has a pitch or velocity unknown to MIDI.
     """
 
     notes: tuple[Note, ...]
@@ -53,7 +53,7 @@ class Score:
 
     def __post_init__(self) -> None:
         for note in self.notes:
-            if not (0 <= note.onset < note.end <= self.steps and 0 <= note.pitch <= 127):
+            if not (0 <= note.onset < note.end <= self.steps and 0 <= note.pitch <= 127 and 0 < note.velocity <= 127):
                 raise ValueError(f"{note} does not fit a score of {self.steps} steps")
 
     @property

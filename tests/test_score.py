@@ -63,7 +63,13 @@ def test_programs_and_drums_have_tracks_of_their_own() -> None:
     assert tracks[0].notes.tolist() == [[0, 480, 60, 80], [480, 960, 62, 80]]
 
 
-@pytest.mark.parametrize("note", [Note(60, 3, 3), Note(60, -1, 2), Note(60, 0, 17), Note(128, 0, 1)])
+@pytest.mark.parametrize(
+    "note",
+    [
+        *(Note(60, 3, 3), Note(60, -1, 2), Note(60, 0, 17), Note(128, 0, 1)),
+        *(Note(60, 0, 1, velocity=0), Note(60, 0, 1, velocity=128)),
+    ],
+)
 def test_a_note_that_cannot_be_is_refused(note: Note) -> None:
     with pytest.raises(ValueError, match="does not fit"):
         Score((note,), 16)
