@@ -3,8 +3,8 @@
     nll_n = log sum_v exp(a_nv) - a_n,target      a = h W^T + b
 
 The usual way keeps logits, log-probabilities and two gradients of N x V numbers in fp32. Here one array of N x V is
-all there is: in bf16 under autocast, overwritten in turn by logits, exponentials and the gradient, with the sums in
-fp32. The target's own logit is computed in fp32, so that the loss does not suffer from the rounding of the array.
+all there is: in bf16 under autocast, overwritten in turn by logits, exponentials and what the gradient is made of, with
+the sums in fp32. The target's own logit is computed in fp32, so that the loss does not suffer from the rounding of the array.
 """
 
 from typing import Any
@@ -68,9 +68,10 @@ class _TokenNLL(torch.autograd.Function):
         array, sums, hidden, weight, targets = ctx.saved_tensors
         (gradient,) = gradients  # (N)
         of_hidden, of_weight, has_bias = ctx.dtypes
-        scale = (gradient / sums).to(array.dtype)
-        array.mul_(scale.unsqueeze(-1))  # probabilities, times the gradient; the array serves once
-        rows = torch.arange(len(targets), device=targets.device)
-        array[rows, targets] -= gradient.to(array.dtype)
-        d_bias = array.sum(0, dtype=of_weight) if has_bias else None
-        return (array @ weight).to(of_hidden), (array.t() @ hidden).to(of_weight), d_bias, None, None
+        # d logits = gradient / sums * (exponentials - sums at the target): of N x V numbers only the latter are touched
+        array[torch.arange(len(targets), device=targets.device), targets] -= sums.to(array.dtype)  # it serves once
+        scale = (gradient / sums).unsqueeze(-1)
+        d_hidden = (array @ weight).to(scale.dtype) * scale
+        d_weight = array.t() @ (hidden * scale).to(array.dtype)
+        d_bias = (scale.t().to(array.dtype) @ array).squeeze(0).to(of_weight) if has_bias else None
+        return d_hidden.to(of_hidden), d_weight.to(of_weight), d_bias, None, None
