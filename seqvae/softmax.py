@@ -3,8 +3,9 @@
     nll_n = log sum_v exp(a_nv) - a_n,target      a = h W^T + b
 
 The usual way keeps logits, log-probabilities and two gradients of N x V numbers in fp32. Here one array of N x V is
-all there is: in bf16 under autocast, overwritten in turn by logits, exponentials and what the gradient is made of, with
-the sums in fp32. The target's own logit is computed in fp32, so that the loss does not suffer from the rounding of the array.
+all there is: in bf16 under autocast, overwritten in turn by logits, exponentials and what the gradient is made of,
+with the sums in fp32. The target's own logit is computed in fp32, so that the loss does not suffer from the rounding
+of the array.
 """
 
 from typing import Any
