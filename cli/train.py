@@ -54,6 +54,7 @@ def train(
     optimizer: training.Optimizer = None,
     learning_rate: training.LearningRate = None,
     learning_rate_decay: training.LearningRateDecay = None,
+    weight_average: training.WeightAverage = None,
     beta: training.Beta = None,
     annealing: training.Annealing = None,
     annealing_steps: training.AnnealingSteps = None,

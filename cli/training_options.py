@@ -44,6 +44,10 @@ Accumulate = Annotated[
 Optimizer = Annotated[str | None, choice(settings.OPTIMIZERS, "What moves the weights.")]
 LearningRate = Annotated[float | None, typer.Option(metavar="RATE", callback=above_0, help="At first.")]
 LearningRateDecay = Annotated[str | None, choice(settings.LEARNING_RATE_DECAYS, "How it falls.")]
+WeightAverage = Annotated[
+    float | None,
+    _number("DECAY", "Keep an average of the weights, over some 1 / (1 - DECAY) steps: 0.999 or 0.9999, say."),
+]
 
 Beta = Annotated[float | None, _number("BETA", "Weight of the rate: lower reconstructs better, higher samples better.")]
 Annealing = Annotated[str | None, choice(settings.ANNEALING, "How beta rises from 0.")]

@@ -106,6 +106,8 @@ def _check_training(training: TrainConfig) -> None:
         training.transpose,
         "0 to 11",
     )
+    decay = training.weight_average
+    _require(decay is None or 0 <= decay < 1, "weight_average", decay, "0 or more and below 1")
     most = training.batch_size
     _require(training.accumulate <= most, "accumulate", training.accumulate, f"at most the batch size, {most}")
     if training.aggressive and training.adversarial:

@@ -124,6 +124,7 @@ class TrainConfig:
     plateau_after: int = 0  # epochs before which it never is
     plateau_halvings: int = 5  # the next plateau ends the training
     clip: float = 1.0  # largest norm of the gradient
+    weight_average: float | None = None  # decay a step of an average of the weights, which is validated and kept
     beta: float = 0.2  # weight of the rate once annealing is over
     annealing: str = "linear"
     annealing_steps: int = 2000

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from seqvae.averaging import WeightAverage
 from seqvae.checkpoint import load_model, load_state, save_model, save_state, write_atomically
 from seqvae.config import Config, TrainConfig
 from seqvae.data import SequenceData
@@ -36,6 +37,7 @@ class Run:
     world: World
     done: Progress
     optimization: Optimization = field(init=False)
+    average: WeightAverage | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.stages = self.config.stages()
@@ -51,6 +53,14 @@ class Run:
         self.optimization = Optimization(
             self.model, self.training, self.device, self.precision, self.steps_per_epoch, self.world
         )
+        self.average = None
+        if self.training.weight_average is not None:
+            self.average = WeightAverage(new_model(self.config).to(self.device), self.training.weight_average)
+
+    @property
+    def kept(self) -> SequenceVAE:
+        """The model that is validated and kept: the one that is trained, or its average."""
+        return self.model if self.average is None else self.average.model
 
     def look(self) -> None:
         """Wait for the steps made so far, and take up what they gave."""
@@ -64,6 +74,8 @@ class Run:
         if self.world.first:
             self.model.load_state_dict(load_model(self.out / MODEL_FILE).model.state_dict())
         self.world.take_from_first(self.model.state_dict().values())
+        if self.average is not None:
+            self.average.restart()
 
     def save(self) -> None:
         """Write what is needed to go on from here."""
@@ -71,13 +83,14 @@ class Run:
         state: dict[str, Any] = {
             "model": self.model.state_dict(),
             "optimization": self.optimization.state_dict(),
+            "average": {} if self.average is None else self.average.state_dict(),
             "done": dataclasses.asdict(self.done),
         }
         save_state(self.out / STATE_FILE, state)
 
     def save_model(self, metrics: dict[str, float]) -> None:
-        """Write the model as it is now."""
-        save_model(self.out / MODEL_FILE, self.model, self.config, self.data.tokenizer.to_json(), metrics)
+        """Write the model that is kept as it is now."""
+        save_model(self.out / MODEL_FILE, self.kept, self.config, self.data.tokenizer.to_json(), metrics)
 
 
 def open_run(config: Config, dataset: Path, out: Path, *, resume: bool, force: bool, world: World) -> Run:
@@ -90,6 +103,8 @@ def open_run(config: Config, dataset: Path, out: Path, *, resume: bool, force: b
     if state:
         model.load_state_dict(state["model"])
         run.optimization.load_state_dict(state["optimization"])
+        if run.average is not None:
+            run.average.load_state_dict(state["average"])
     return run
 
 

@@ -145,6 +145,8 @@ def _step(run: Run, share: float) -> None:
         run.optimization.train_encoder(lambda inner: parts_of(int(chosen[inner])), done.step, done.within)
         act = run.optimization.train_decoder
     run.sums.add(*act(parts_of(done.step), done.step, done.within, share, done.halvings))
+    if run.average is not None:
+        run.average.add(run.model, done.within)
     done.step += 1
 
 
@@ -212,7 +214,7 @@ def _judge(run: Run, on_epoch: OnEpoch | None) -> str | None:
         done.aggressive = done.aggressive and valid["mutual_information"] >= done.information
         done.information = valid["mutual_information"]
     if on_epoch is not None:
-        on_epoch(run.model, run.out, done.step)
+        on_epoch(run.kept, run.out, done.step)
     if done.on_plateau(training):
         if done.halvings == training.plateau_halvings:
             return "finished"
@@ -223,10 +225,10 @@ def _judge(run: Run, on_epoch: OnEpoch | None) -> str | None:
 def _validate(run: Run) -> dict[str, float]:
     note_on = run.data.tokenizer.note_on
     music = note_on is not None
-    run.model.eval()
+    run.kept.eval()
     with autocast(run.device, run.precision):
         valid = evaluate(
-            run.model,
+            run.kept,
             run.data.batches("valid", run.training.batch_size, most=MOST_VALID),
             torch.from_numpy(note_on) if music else None,
             accuracy=music,

@@ -53,7 +53,7 @@ CASES = {
             Phase("two", "decoder", {"steps": 2}),
         ),
     ),
-    "resumed": Case("sentences", 2),
+    "resumed": Case("sentences", 2, {"weight_average": 0.99}),
 }
 
 

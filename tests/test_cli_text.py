@@ -390,6 +390,7 @@ TRAINING = [
         {"optimizer": "sgd", "learning_rate_decay": "plateau"},
     ),
     (["--annealing-epochs", 1.5], {"annealing_epochs": 1.5}),
+    (["--weight-average", 0.99], {"weight_average": 0.99}),
     (["--free-bits", 1, "--free-bits-form", "mask"], {"free_bits": 1.0, "free_bits_form": "mask"}),
     (["--mmd", 2, "--beta", 0], {"mmd": 2.0, "beta": 0.0}),
     (["--adversarial", 1], {"adversarial": 1.0}),
@@ -462,6 +463,7 @@ WRONG_USE = [
     ["train", "@notes.txt", *SMALL, "--annealing-steps", 3, "--annealing-epochs", 3],
     ["train", "@notes.txt", *SMALL, "--word-dropout", 1.5],
     ["train", "@notes.txt", *SMALL, "--dropout", 1],
+    ["train", "@notes.txt", *SMALL, "--weight-average", 1],
     ["train", "@notes.txt", *SMALL, "--posterior", "cauchy"],
     ["train", "@notes.txt", *SMALL, "--aggressive", "--adversarial", 1],
 ]

@@ -71,6 +71,7 @@ def test_unknown_and_missing_presets_name_what_there_is(tmp_path: Path) -> None:
         ("learning_rate", 0.0),
         ("final_learning_rate", 1.0),
         ("clip", -1.0),
+        ("weight_average", 1.0),
         ("beta", -0.1),
         ("annealing", "stairs"),
         ("annealing_steps", 0),
