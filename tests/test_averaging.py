@@ -7,41 +7,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from small_trainings import MODEL, config, sentences, weights
 
-from data_prep.dataset import prepare
-from data_prep.text import TextOptions
 from seqvae.averaging import EVERY, WeightAverage
-from seqvae.checkpoint import load_model, load_state
-from seqvae.config import Config, ModelConfig, Phase, TrainConfig
+from seqvae.checkpoint import load_model
+from seqvae.config import Phase
 from seqvae.training import train
 from seqvae.vae import SequenceVAE
 
-MODEL = ModelConfig(encoder_size=6, decoder_size=6, latent_size=3, embedding_size=4, decoder_layers=1)
-TRAINING = TrainConfig(
-    *(None, 2 * EVERY + 1, None, 16), annealing="none", learning_rate=1e-2, device="cpu", precision="fp32"
-)
+LONG = 2 * EVERY + 1  # steps, of which three are looked at
 Weights = dict[str, torch.Tensor]
 
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder, rng = tmp_path_factory.mktemp("text"), np.random.default_rng(0)
-    lines = [" ".join(rng.choice(["the", "cat", "dog", "sees", "a", "bird"], rng.integers(1, 6))) for _ in range(400)]
-    (folder / "notes.txt").write_text("\n".join(lines))
-    return prepare([folder / "notes.txt"], folder / "dataset", TextOptions(max_length=6)).path
-
-
-def config(*phases: Phase, model: dict[str, Any] | None = None, **changes: Any) -> Config:
-    return Config(
-        "test",
-        model=dataclasses.replace(MODEL, **(model or {})),
-        training=dataclasses.replace(TRAINING, **changes),
-        phases=phases,
-    )
-
-
-def last(run: Path) -> Weights:
-    return load_state(run / "last.pt")["model"]
+    return sentences(tmp_path_factory.mktemp("text"))
 
 
 def kept(run: Path) -> Weights:
@@ -78,12 +58,12 @@ def test_at_first_it_is_the_mean_then_a_moving_average(decay: float) -> None:
 def test_a_training_keeps_the_average_and_is_itself_unmoved_by_it(
     text: Path, tmp_path: Path, model: dict[str, Any]
 ) -> None:
-    every = [1, EVERY + 1, 2 * EVERY + 1]
+    every = [1, EVERY + 1, LONG]
     for steps in every:
         train(config(model=model, steps=steps), text, tmp_path / f"{steps}")
-    train(config(model=model, weight_average=0.9999), text, tmp_path / "averaged")
-    runs = [last(tmp_path / f"{steps}") for steps in every]
-    assert_same(last(tmp_path / "averaged"), runs[-1])
+    train(config(model=model, steps=LONG, weight_average=0.9999), text, tmp_path / "averaged")
+    runs = [weights(tmp_path / f"{steps}") for steps in every]
+    assert_same(weights(tmp_path / "averaged"), runs[-1])
     found = kept(tmp_path / "averaged")
     counters = {name for name, tensor in runs[0].items() if not tensor.is_floating_point()}
     mean = {name: torch.stack([run[name] for run in runs]).float().mean(0) for name in found.keys() - counters}
@@ -92,12 +72,12 @@ def test_a_training_keeps_the_average_and_is_itself_unmoved_by_it(
 
 
 def test_a_resumed_run_keeps_what_one_that_was_not_does(text: Path, tmp_path: Path) -> None:
-    whole = config(weight_average=0.99)
+    whole = config(steps=LONG, weight_average=0.99)
     train(whole, text, tmp_path / "whole")
     train(config(weight_average=0.99, steps=EVERY + 4), text, tmp_path / "parts")
     train(whole, text, tmp_path / "parts", resume=True)
-    for weights in (last, kept):
-        one, other = weights(tmp_path / "parts"), weights(tmp_path / "whole")
+    for of in (weights, kept):
+        one, other = of(tmp_path / "parts"), of(tmp_path / "whole")
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
@@ -109,7 +89,7 @@ def test_a_phase_begins_with_the_average_and_a_new_one(text: Path, tmp_path: Pat
         second = dataclasses.replace(still, changes=still.changes | more)
         train(config(first, second), text, tmp_path / name)
         assert_same(kept(tmp_path / name), kept(tmp_path / "one"))
-        assert_same(last(tmp_path / name), kept(tmp_path / "one"))
+        assert_same(weights(tmp_path / name), kept(tmp_path / "one"))
 
 
 def test_on_a_plateau_it_begins_anew_with_the_best(text: Path, tmp_path: Path) -> None:

@@ -6,51 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from small_trainings import config, melodies, sentences, weights
 from torch import nn
 
-from data_prep.dataset import prepare
-from data_prep.score import Note, Score
-from data_prep.text import TextOptions
-from data_prep.windows import MelodyOptions
 from seqvae import run as runs
 from seqvae.checkpoint import load_model, load_state
-from seqvae.config import Config, ModelConfig, Phase, TrainConfig
+from seqvae.config import Config, Phase
 from seqvae.data import SequenceData
 from seqvae.embedding import TokenInput
 from seqvae.optimization import Optimization
 from seqvae.training import train
 from seqvae.updating import update
-
-MODEL = ModelConfig(encoder_size=12, decoder_size=12, latent_size=6, embedding_size=8, decoder_layers=1)
-TRAINING = TrainConfig(
-    steps=3,
-    batch_size=16,
-    annealing="none",
-    learning_rate=1e-2,
-    final_learning_rate=0.0,
-    device="cpu",
-    precision="fp32",
-)
-WORDS = ("the", "a", "cat", "dog", "bird", "sees", "likes", "hears", "big", "small", "old", "new", ".", "and")
-
-
-def melodies(folder: Path) -> Path:
-    rng = np.random.default_rng(0)
-    for tune in range(10):
-        pitches = rng.integers(55, 80, 32).tolist()
-        notes = tuple(Note(pitch, 2 * place, 2 * place + 2) for place, pitch in enumerate(pitches))
-        Score(notes, 64).write_midi(folder / f"{tune}.mid")
-    return prepare([folder], folder / "dataset", MelodyOptions(), workers=1).path
-
-
-def sentences(folder: Path) -> Path:
-    rng = np.random.default_rng(0)
-    lines = [" ".join(rng.choice(WORDS, rng.integers(1, 9))) for _ in range(240)]
-    (folder / "notes.txt").write_text("\n".join(lines))
-    return prepare([folder / "notes.txt"], folder / "dataset", TextOptions(max_length=7)).path
 
 
 @pytest.fixture(scope="module", params=[melodies, sentences])
@@ -61,19 +29,6 @@ def dataset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return sentences(tmp_path_factory.mktemp("text"))
-
-
-def config(*phases: Phase, model: dict[str, Any] | None = None, **changes: Any) -> Config:
-    return Config(
-        "test",
-        model=dataclasses.replace(MODEL, **(model or {})),
-        training=dataclasses.replace(TRAINING, **changes),
-        phases=phases,
-    )
-
-
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    return load_state(run / "last.pt")["model"]
 
 
 def differ(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
