@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import works
+from benchmarks import precision, works
 from benchmarks.magenta.compare import same_training
 from benchmarks.rates import matrix_rates, training_operations
 from benchmarks.run import Bench, Row, columns, heading, line, make, rows, shares
@@ -145,3 +145,21 @@ def test_magentas_schedules_are_ours_in_other_words() -> None:
         assert probability == pytest.approx(1.0 - 1000 / (1000 + np.exp(step / 1000)))
     with pytest.raises(ValueError, match="clip_mode"):
         same_training(hparams | {"clip_mode": "value"}, 512, 0)
+
+
+def test_trainings_in_every_precision_are_told_with_their_spread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("train", "valid", "test"):
+        np.savez(tmp_path / f"2bar_{name}.npz", x=rng.integers(0, 90, (70, 32)).astype(np.uint8))
+    options = ["--out", f"{tmp_path / 'out'}", "--windows", f"{tmp_path}", "--steps", "2", "--seeds", "0", "1"]
+    monkeypatch.setattr("sys.argv", ["precision", *options])
+    precision.main()
+    told = {line[:16].strip(): line[16:].split() for line in capsys.readouterr().out.splitlines()}
+    assert told.keys() >= precision.WAYS.keys()
+    assert float(told["fp32"][0]) == pytest.approx(float(told["bf16"][0]), rel=0.02)
+    assert float(told["fp32"][0]) != float(told["bf16, average"][0])
+    assert float(told["fp32"][2]) > 0  # two seeds differ
+    folders = {path.name for path in (tmp_path / "out").iterdir()}
+    assert folders == {"dataset", *(f"{way}-{seed}" for way in ("fp32", "bf16", "bf16-average") for seed in (0, 1))}

@@ -20,7 +20,6 @@ windows are those of 2bar_{train,valid,test}.npz in the folder of --windows (ids
 import argparse
 import json
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -31,18 +30,11 @@ import torch
 
 from benchmarks.machine import describe
 from benchmarks.run import CONFIGURATIONS, SAMPLES, SMALL, magentas_versions
-from benchmarks.windows import write_windows
-from data_prep.dataset import is_dataset, prepare
-from data_prep.splits import SPLITS
-from data_prep.windows import MelodyOptions
-from seqvae.checkpoint import load_state
-from seqvae.config import Config, TrainConfig
+from benchmarks.training import judged, trained, windows
+from seqvae.config import TrainConfig
 from seqvae.data import SequenceData
-from seqvae.evaluation import evaluate
 from seqvae.magenta import from_magenta
 from seqvae.presets import preset
-from seqvae.run_folder import STATE_FILE
-from seqvae.training import train
 from seqvae.vae import SequenceVAE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,18 +42,6 @@ FIGURES = (
     *("elbo", "distortion", "rate", "token_accuracy", "note_on_accuracy"),
     *("token_free_running", "note_on_free_running", "exact"),
 )
-
-
-def dataset(options: argparse.Namespace) -> SequenceData:
-    """What both train on; made on first use."""
-    folder = options.out / "dataset"
-    if is_dataset(folder):
-        return SequenceData(folder)
-    if options.windows:
-        write_windows(folder, {name: np.load(options.windows / f"2bar_{name}.npz")["x"] for name in SPLITS})
-    else:
-        prepare([options.melodies], folder, MelodyOptions())
-    return SequenceData(folder)
 
 
 def same_training(hparams: Mapping[str, Any], batch_size: int, seed: int) -> TrainConfig:
@@ -104,20 +84,6 @@ def trained_by_magenta(options: argparse.Namespace, data: SequenceData, batch_si
     return json.loads(result.read_text())
 
 
-def trained_by_us(config: Config, data: SequenceData, out: Path) -> dict[str, Any]:
-    """Train it, or go on, or find it trained: the training state after the last step."""
-    result = train(config, data.dataset.path, out, resume=(out / STATE_FILE).exists())
-    if result.stopped == "interrupted":
-        sys.exit("interrupted: the same command goes on")
-    return load_state(out / STATE_FILE)
-
-
-def judged(model: SequenceVAE, data: SequenceData) -> dict[str, float]:
-    """Figures on all valid windows."""
-    note_on = torch.from_numpy(data.tokenizer.note_on)
-    return evaluate(model.eval(), data.batches("valid", 512), note_on)
-
-
 def rows(options: argparse.Namespace, data: SequenceData) -> Iterator[tuple[str, float, float, dict[str, float]]]:
     """Who, steps, seconds and figures, as they get known."""
     size = min(options.batch_size, len(data.train))
@@ -134,7 +100,7 @@ def rows(options: argparse.Namespace, data: SequenceData) -> Iterator[tuple[str,
         "same time": replace(training, minutes=theirs["seconds"] / 60.0, scheduled_sampling_parallel=True),
     }
     for name, settings in runs.items():
-        state = trained_by_us(replace(config, training=settings), data, options.out / name.replace(" ", "-"))
+        state = trained(replace(config, training=settings), data, options.out / name.replace(" ", "-"))
         model.load_state_dict(state["model"])
         yield f"seqvae, {name}", state["done"]["step"], state["done"]["elapsed"], judged(model, data)
 
@@ -154,7 +120,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    data = dataset(options)
+    data = windows(options.out / "dataset", options.windows, options.melodies)
     print("python -m benchmarks.magenta.compare --magenta PYTHON", "--windows FOLDER" * bool(options.windows), end=" ")
     print(f"--model {options.model} --batch-size {options.batch_size} --steps {options.steps}", end=" ")
     print(f"--hparams '{options.hparams}' --seed {options.seed}")
