@@ -5,8 +5,8 @@ Ray cluster. Items go in parts that follow each other, each part to one process.
 can bring it down), the parts that were under way are lost. They are done again by halves, and of a part that brings
 its process down when it is alone again the halves, until the item to blame stands alone.
 
-That needs joblib's own processes. A cluster starts workers anew itself; when Dask gives one part up, after four deaths,
-joblib does not learn of it (1.6) and waits: such work is to be interrupted and gone on with on one machine.
+A Dask cluster starts workers anew itself; when it gives one part up, after four deaths, joblib does not learn of it
+(1.6) and waits: such work is to be interrupted and gone on with on one machine.
 """
 
 import faulthandler
@@ -23,6 +23,8 @@ from typing import Any, Generic, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Results = TypeVar("Results", bound=Generator[Any])
+
+ROUND = 4  # parts for each process, where rounds are waited for
 
 
 def processes(workers: int | None) -> int:
@@ -65,7 +67,9 @@ class Parallel(Generic[Item, Result]):
                         done.add(part)
                         yield part, result
                 return
-            except BrokenProcessPool:
+            except Exception as error:
+                if not _lost_its_process(error):
+                    raise
                 lost = [part for part in sent if part not in done]
                 parts = parts[len(sent) :]
             if not done and not self._works():
@@ -85,14 +89,28 @@ class Parallel(Generic[Item, Result]):
     def _results(self, parts: Sequence[range], sent: list[range]) -> Generator[tuple[range, Result]]:
         """The results as they come; `sent` takes the parts that have been given out."""
         import joblib
+        from joblib.parallel import get_active_backend
 
-        def tasks() -> Iterator[tuple[Callable, tuple, dict]]:
-            for part in parts:
-                sent.append(part)
-                yield joblib.delayed(_work)(self.work, part, self._of(part))
-
+        if not get_active_backend()[0].supports_return_generator:
+            return self._in_rounds(parts, sent)
         with _deaf_to_interrupts():
-            return joblib.Parallel(_jobs(self.workers), return_as="generator_unordered", batch_size=1)(tasks())
+            pool = joblib.Parallel(_jobs(self.workers), return_as="generator_unordered", batch_size=1)
+            return pool(self._tasks(parts, sent))
+
+    def _in_rounds(self, parts: Sequence[range], sent: list[range]) -> Generator[tuple[range, Result]]:
+        """The same from those who give results all together (Ray), so that what is done is known from time to time."""
+        import joblib
+
+        pool = joblib.Parallel(_jobs(self.workers), batch_size=1)
+        for first in range(0, len(parts), size := ROUND * processes(self.workers)):
+            yield from pool(self._tasks(parts[first : first + size], sent))
+
+    def _tasks(self, parts: Sequence[range], sent: list[range]) -> Iterator[tuple[Callable, tuple, dict]]:
+        import joblib
+
+        for part in parts:
+            sent.append(part)
+            yield joblib.delayed(_work)(self.work, part, self._of(part))
 
     def _works(self) -> bool:
         """Whether processes can be had at all."""
@@ -100,12 +118,19 @@ class Parallel(Generic[Item, Result]):
 
         try:
             joblib.Parallel(_jobs(self.workers))(joblib.delayed(int)() for _ in range(2))
-        except BrokenProcessPool:
+        except Exception as error:
+            if not _lost_its_process(error):
+                raise
             return False
         return True
 
     def _of(self, part: range) -> Sequence[Item]:
         return self.items[part.start : part.stop]
+
+
+def _lost_its_process(error: Exception) -> bool:
+    """Whether an error says that a process has died: one of joblib's own, or Ray's."""
+    return any(kind is BrokenProcessPool or kind.__name__ == "RayActorError" for kind in type(error).__mro__)
 
 
 @contextmanager

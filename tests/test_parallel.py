@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import joblib
 import pytest
@@ -37,6 +37,39 @@ def test_an_item_that_crashes_costs_itself_alone(capfd: pytest.CaptureFixture[st
     assert flat == [-number if number == DEADLY else number * number for number in NUMBERS]
     assert sum(map(len, found)) == len(NUMBERS)
     assert capfd.readouterr() == ("", "")
+
+
+class InRounds(joblib.parallel.BACKENDS["loky"]):
+    """Gives results all together, as Ray's does."""
+
+    supports_return_generator = False
+
+
+class RayActorError(Exception):
+    """By its name alone it says that a process has died."""
+
+
+def squares_on_ray(numbers: Sequence[int]) -> list[int]:
+    if DEADLY in numbers:
+        raise RayActorError
+    return squares(numbers)
+
+
+@pytest.mark.parametrize("work", [squares, squares_on_ray])
+def test_it_works_in_rounds_where_results_come_together(
+    work: Callable[[Sequence[int]], list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(joblib.parallel.BACKENDS, "rounds", InRounds)
+    monkeypatch.setattr(parallel, "ROUND", 1)
+    with joblib.parallel_config(backend="rounds", n_jobs=2):
+        found = dict(Parallel(NUMBERS, work, crashed, None).run(PARTS))
+    flat = [result for part in sorted(found, key=lambda part: part.start) for result in found[part]]
+    assert flat == [-number if number == DEADLY else number * number for number in NUMBERS]
+
+
+def test_other_errors_are_not_taken_for_crashes() -> None:
+    with pytest.raises(TypeError):
+        dict(Parallel(["one", "two"], squares, crashed, 2).run([range(1), range(1, 2)]))
 
 
 def test_work_is_done_here_where_no_process_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
