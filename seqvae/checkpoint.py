@@ -71,11 +71,12 @@ def load_model(path: Path) -> ModelFile:
     header = read_header(path)
     try:
         config = Config.from_dict(header["config"])
-        with torch.device("cpu"):
+        with torch.device("meta"):  # first weights, orthogonal ones too, would take seconds and be thrown away
             model = SequenceVAE(config.model)
         with safe_open(path, framework="pt") as file:
-            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 - not a dict
-        model.load_state_dict(weights)
+            names = file.keys()  # copied: the file may be replaced while the model is in use
+            weights = {name: file.get_tensor(name).to(torch.float32, copy=True) for name in names}
+        model.load_state_dict(weights, assign=True)
         return ModelFile(model.eval(), config, header["tokenizer"], header["metrics"])
     except (KeyError, OptionError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]

@@ -23,7 +23,8 @@ class TokenInput(nn.Module):
         if config.embedding_size:
             self.rows = nn.Parameter(F.normalize(torch.randn(config.vocabulary_size, self.size)))
         else:
-            self.register_buffer("rows", torch.eye(config.vocabulary_size), persistent=False)
+            rows = torch.eye(config.vocabulary_size, device="cpu")  # also where weights are yet to come (meta)
+            self.register_buffer("rows", rows, persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """ids (...) -> vectors (..., E)."""

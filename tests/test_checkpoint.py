@@ -38,6 +38,20 @@ def test_a_model_file_rebuilds_the_model_by_itself(tmp_path: Path, model: Sequen
     assert list(tmp_path.iterdir()) == [tmp_path / "m.safetensors"]
 
 
+def test_loading_draws_no_random_numbers_and_gives_whole_models(tmp_path: Path, model: SequenceVAE) -> None:
+    save_model(tmp_path / "m.safetensors", model, CONFIG, TOKENIZER, {})
+    torch.manual_seed(1)
+    found = load_model(tmp_path / "m.safetensors").model
+    drawn = torch.rand(3)
+    torch.manual_seed(1)
+    assert torch.equal(drawn, torch.rand(3))
+    assert not any(tensor.is_meta for tensor in (*found.parameters(), *found.buffers()))
+    assert all(parameter.requires_grad for parameter in found.parameters())
+    tokens = torch.randint(0, 90, (2, 32))
+    torch.testing.assert_close(found.encode(tokens).loc, model.encode(tokens).loc)
+    torch.testing.assert_close(found.decode(torch.ones(2, 4), tokens), model.decode(torch.ones(2, 4), tokens))
+
+
 def test_weights_that_are_tied_are_stored_once_and_stay_tied(tmp_path: Path) -> None:
     sizes = {"embedding_size": 64, "decoder_size": 64, "encoder_size": 6, "latent_size": 4, "vocabulary_size": 900}
     files = {}
