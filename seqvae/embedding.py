@@ -21,9 +21,10 @@ class TokenInput(nn.Module):
         super().__init__()
         self.size = config.embedding_size or config.vocabulary_size
         if config.embedding_size:
-            self.rows = nn.Parameter(F.normalize(torch.randn(config.vocabulary_size, self.size)))
+            rows = torch.randn(config.vocabulary_size, self.size)
+            self.rows = nn.Parameter(rows if rows.is_meta else F.normalize(rows))
         else:
-            rows = torch.eye(config.vocabulary_size, device="cpu")  # also where weights are yet to come (meta)
+            rows = torch.eye(config.vocabulary_size, device="cpu")  # in no file: see FixedSpread
             self.register_buffer("rows", rows, persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -60,6 +61,12 @@ def dropped_out(x: Tensor, share: float, generator: torch.Generator | None) -> T
     return x * keep / (1.0 - share)
 
 
+def normal(weight: Tensor, spread: float) -> None:
+    """Draw first values, unless there is no place for them (meta): torch would load its compiler to do nothing."""
+    if not weight.is_meta:
+        nn.init.normal_(weight, std=spread)
+
+
 def initialise(lstm: nn.LSTM, token_size: int) -> None:
     """First weights with which a signal passes at once through all layers of an LSTM.
 
@@ -75,7 +82,7 @@ def initialise(lstm: nn.LSTM, token_size: int) -> None:
                 for gate in gates:
                     nn.init.orthogonal_(gate) if "_hh_" in name else nn.init.xavier_uniform_(gate)
                 if "_ih_l0" in name:
-                    nn.init.normal_(parameter[:, :token_size], std=TOKEN_SPREAD)
+                    normal(parameter[:, :token_size], TOKEN_SPREAD)
             else:
                 parameter.zero_()
                 gates[1].fill_(1.0 if "_ih_" in name else 0.0)

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqvae.config import ModelConfig
+from seqvae.embedding import normal
 
 SMALLEST_SCALE = 1e-6  # keeps the rate finite when a head saturates
 FIRST_MEAN = 0.1  # spread of the weights of the mean, which then spreads over about 1
@@ -26,7 +27,7 @@ FIRST_SCALE = 0.1  # of an untrained posterior: z says something before the deco
 def mean_head(config: ModelConfig, inputs: int) -> nn.Module:
     """(B, inputs) -> means (B, Z)."""
     linear = nn.Linear(inputs, config.latent_size, bias=config.bias)
-    nn.init.normal_(linear.weight, std=FIRST_MEAN)
+    normal(linear.weight, FIRST_MEAN)
     if config.posterior == "batch-norm":
         return nn.Sequential(linear, FixedSpread(config.latent_size, config.gamma))
     return linear
@@ -71,7 +72,8 @@ class FixedSpread(nn.BatchNorm1d):
     def __init__(self, size: int, gamma: float) -> None:
         super().__init__(size)
         del self.weight
-        self.register_buffer("weight", torch.full((size,), gamma), persistent=False)
+        weight = torch.full((size,), gamma, device="cpu")  # in no file: it is there even where weights are yet to come
+        self.register_buffer("weight", weight, persistent=False)
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, size) -> (B, size). A sequence alone has no spread of its own: it is normalised as at rest."""

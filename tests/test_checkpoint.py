@@ -2,7 +2,11 @@
 
 import json
 import pickle
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -38,8 +42,14 @@ def test_a_model_file_rebuilds_the_model_by_itself(tmp_path: Path, model: Sequen
     assert list(tmp_path.iterdir()) == [tmp_path / "m.safetensors"]
 
 
-def test_loading_draws_no_random_numbers_and_gives_whole_models(tmp_path: Path, model: SequenceVAE) -> None:
-    save_model(tmp_path / "m.safetensors", model, CONFIG, TOKENIZER, {})
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"embedding_size": 6, "tied": True}, {"posterior": "batch-norm"}, {"posterior": "delta", "bias": False}],
+)
+def test_loading_makes_whole_models_and_no_first_weights(tmp_path: Path, changes: dict[str, Any]) -> None:
+    config = replace(CONFIG, model=replace(CONFIG.model, **changes))
+    model = SequenceVAE(config.model).eval()
+    save_model(tmp_path / "m.safetensors", model, config, TOKENIZER, {})
     torch.manual_seed(1)
     found = load_model(tmp_path / "m.safetensors").model
     drawn = torch.rand(3)
@@ -50,6 +60,16 @@ def test_loading_draws_no_random_numbers_and_gives_whole_models(tmp_path: Path, 
     tokens = torch.randint(0, 90, (2, 32))
     torch.testing.assert_close(found.encode(tokens).loc, model.encode(tokens).loc)
     torch.testing.assert_close(found.decode(torch.ones(2, 4), tokens), model.decode(torch.ones(2, 4), tokens))
+
+
+def test_loading_leaves_the_compiler_of_torch_alone(tmp_path: Path, model: SequenceVAE) -> None:
+    """It takes a second to be loaded, and torch does that for some work that there is none of."""
+    save_model(tmp_path / "m.safetensors", model, CONFIG, TOKENIZER, {})
+    code = (
+        "import sys; from pathlib import Path; from seqvae.checkpoint import load_model; load_model(Path(sys.argv[1]))"
+    )
+    code += "; sys.exit('torch._dynamo' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code, f"{tmp_path / 'm.safetensors'}"], check=True)
 
 
 def test_weights_that_are_tied_are_stored_once_and_stay_tied(tmp_path: Path) -> None:
