@@ -1,18 +1,17 @@
 """From logits to ids, one step at a time.
 
-A draw from softmax(logits / temperature) is taken as argmax(logits / temperature + G), G = -log(-log U), U uniform (the
-Gumbel-max trick), so that rows which share their noise differ only where their logits do: neighbours on an
-interpolation stay comparable at any temperature. Temperature 0 is the limit, greedy decoding.
+A draw from p = softmax(logits / temperature) is the first id up to which p adds up to more than U, uniform: a row needs
+one random number. Rows that share their noise are drawn as argmax(logits / temperature + G), G = -log(-log U) for each
+id (the Gumbel-max trick), so that they differ only where their logits do: neighbours on an interpolation stay
+comparable at any temperature. Temperature 0 is the limit of both, greedy decoding.
 
 Sequences that end do so at their first eos, or else at the last step, which is an eos whatever the decoder says; it
 also stands in all places after the end. bos and pad are never said.
 """
 
 import functools
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import repeat
 
 import torch
 from torch import Tensor
@@ -20,8 +19,6 @@ from torch import Tensor
 from seqvae.beam import beam_search
 from seqvae.decoders import LSTMDecoder
 from seqvae.errors import OptionError
-
-NUMBERS, NUMBERS_RECORDED = 2**22, 2**27  # of noise, drawn at a time; for all steps of a recording
 
 
 @dataclass(frozen=True)
@@ -89,24 +86,34 @@ def filtered(logits: Tensor, top_k: int | None = None, top_p: float | None = Non
 def draw(
     logits: Tensor, noise: Tensor | None, temperature: float, top_k: int | None = None, top_p: float | None = None
 ) -> Tensor:
-    """Ids (...) from logits (..., V) and Gumbel noise that can be added to them; without noise the likeliest ones."""
+    """Ids (...) from logits (..., V).
+
+    Args:
+        logits: at temperature 1.
+        noise: Gumbel's (..., V), or uniform numbers in [0, 1), (..., 1); without it the likeliest ids are taken.
+        temperature: above 0.
+        top_k, top_p: see `filtered`.
+    """
     if noise is None:
         return logits.argmax(-1)
     if temperature != 1.0:
         logits = logits / temperature
-    return (filtered(logits, top_k, top_p) + noise).argmax(-1)
+    logits = filtered(logits, top_k, top_p)
+    return (logits + noise).argmax(-1) if noise.shape[-1] > 1 else _inverted(logits, noise)
+
+
+def _inverted(logits: Tensor, uniform: Tensor) -> Tensor:
+    """The distribution function of softmax(logits), (..., V), inverted at numbers in [0, 1), (..., 1)."""
+    dtype = torch.promote_types(logits.dtype, torch.float32)
+    sums = logits.softmax(-1, dtype=dtype).cumsum(-1)
+    total = sums[..., -1:]  # 1, but for rounding; what stays below it falls on an id that can be
+    place = torch.minimum(uniform * total, total.nextafter(torch.zeros_like(total)))
+    return torch.searchsorted(sums, place, right=True).squeeze(-1)
 
 
 def gumbel(shape: Sequence[int], generator: torch.Generator | None, device: torch.device) -> Tensor:
     """Standard Gumbel noise."""
     return torch.rand(shape, generator=generator, device=device).log_().neg_().log_().neg_()
-
-
-def _noise(steps: int, rows: int, V: int, generator: torch.Generator | None, device: torch.device) -> Iterator[Tensor]:
-    """Gumbel noise (rows, V) for each step, made for many steps at a time."""
-    at_once = max(1, NUMBERS // max(1, rows * V))
-    for start in range(0, steps, at_once):
-        yield from gumbel((min(at_once, steps - start), rows, V), generator, device)
 
 
 @torch.inference_mode()
@@ -134,14 +141,23 @@ def generate(
     """
     config = decoder.config
     steps = length if config.eos is None else length - 1
-    noise = (steps, 1 if shared_noise else len(z), config.vocabulary_size)
     unsaid = torch.tensor([*config.unsaid, *never], dtype=torch.long, device=z.device)
     roll = functools.partial(_roll_out, decoder, steps, length, unsaid, temperature, top_k, top_p)
-    if z.is_cuda and config.eos is None and math.prod(noise) <= NUMBERS_RECORDED:
-        inputs = (z, gumbel(noise, generator, z.device)) if temperature else (z,)
+    inputs = [z]
+    if temperature:
+        rows = 1 if shared_noise else len(z)
+        inputs.append(_noise(steps, rows, config.vocabulary_size, generator, z.device))
+    if z.is_cuda and config.eos is None:
         key = (length, temperature, top_k, top_p, tuple(never))
         return decoder.step_weights().recordings.run(key, roll, *inputs)
-    return roll(z, _noise(*noise, generator, z.device) if temperature else None)
+    return roll(*inputs)
+
+
+def _noise(steps: int, rows: int, V: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
+    """What `draw` needs for each step; of a single row the noise that many can share."""
+    if rows == 1:
+        return gumbel((steps, 1, V), generator, device)
+    return torch.rand((steps, rows, 1), generator=generator, device=device)
 
 
 def _roll_out(
@@ -153,18 +169,18 @@ def _roll_out(
     top_k: int | None,
     top_p: float | None,
     z: Tensor,
-    noises: Iterable[Tensor] | None = None,
+    noises: Tensor | None = None,
 ) -> Tensor:
-    """z (B, Z) and the noise of each step -> ids (B, T)."""
+    """z (B, Z) and the noise of each step, (steps, B or 1, V or 1) -> ids (B, T)."""
     eos = decoder.config.eos
     ids = torch.full((len(z), length), 0 if eos is None else eos, device=z.device)
     ended = torch.zeros(len(z), dtype=torch.bool, device=z.device)
     state, previous = decoder.start(z), None
-    for step, noise in zip(range(steps), repeat(None) if noises is None else noises, strict=False):
+    for step in range(steps):
         logits, state = decoder.step(state, previous)
         if len(unsaid):
             logits.index_fill_(-1, unsaid, -torch.inf)
-        previous = draw(logits, noise, temperature, top_k, top_p)
+        previous = draw(logits, None if noises is None else noises[step], temperature, top_k, top_p)
         if eos is not None:
             previous = previous.masked_fill(ended, eos)
             ended |= previous == eos
@@ -184,7 +200,7 @@ def parallel_scheduled_forward(
     """
     with torch.no_grad():
         logits = decoder(z, tokens, generator)
-    own = draw(logits, gumbel(logits.shape, generator, logits.device), 1.0)
+    own = draw(logits, torch.rand((*tokens.shape, 1), generator=generator, device=tokens.device), 1.0)
     own_turn = torch.rand(tokens.shape, generator=generator, device=tokens.device) < probability
     return decoder(z, torch.where(own_turn, own, tokens), generator)
 
@@ -205,6 +221,6 @@ def scheduled_forward(
     for step in range(tokens.shape[1]):
         step_logits, state = decoder.step(state, previous, generator)
         logits.append(step_logits)
-        own = draw(step_logits.detach(), gumbel(step_logits.shape, generator, step_logits.device), 1.0)
+        own = draw(step_logits.detach(), torch.rand((len(z), 1), generator=generator, device=z.device), 1.0)
         previous = torch.where(own_turn[:, step], own, tokens[:, step])
     return torch.stack(logits, dim=1)

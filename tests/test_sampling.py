@@ -61,12 +61,30 @@ def test_top_p_keeps_the_smallest_sufficient_set() -> None:
     assert torch.equal(filtered(LOGITS, top_p=1.0), LOGITS)
 
 
-def test_draws_follow_the_softmax_at_their_temperature() -> None:
-    rows = LOGITS.expand(100_000, 4)
-    for temperature in (0.5, 1.0, 2.0):
-        ids = draw(rows, gumbel(rows.shape, torch.Generator().manual_seed(1), rows.device), temperature)
-        shares = torch.bincount(ids, minlength=4) / len(ids)
-        torch.testing.assert_close(shares, (LOGITS / temperature).softmax(-1), atol=0.01, rtol=0.0)
+@pytest.mark.parametrize("of_each_id", [False, True])
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_draws_follow_the_softmax_at_their_temperature(temperature: float, of_each_id: bool) -> None:
+    rows, generator = LOGITS.expand(100_000, 4), torch.Generator().manual_seed(1)
+    uniform = torch.rand((len(rows), 1), generator=generator)
+    ids = draw(rows, gumbel(rows.shape, generator, rows.device) if of_each_id else uniform, temperature)
+    shares = torch.bincount(ids, minlength=4) / len(ids)
+    torch.testing.assert_close(shares, (LOGITS / temperature).softmax(-1), atol=0.01, rtol=0.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_a_uniform_number_falls_on_an_id_that_can_be(dtype: torch.dtype) -> None:
+    """The same as adding up in order; at both ends of [0, 1), and beside ids that are ruled out, too."""
+    logits = 3.0 * torch.randn(400, 50, generator=torch.Generator().manual_seed(0))
+    logits[:, ::3] = -torch.inf
+    logits[:, -2:] = -torch.inf
+    logits = logits.to(dtype)
+    uniform = torch.rand((400, 1), generator=torch.Generator().manual_seed(1))
+    for numbers in (uniform, torch.zeros(400, 1), torch.full((400, 1), 1.0 - 2.0**-24)):
+        ids = draw(logits, numbers, 1.0)
+        assert logits.gather(1, ids.unsqueeze(1)).isfinite().all()
+        sums = logits.double().softmax(-1).cumsum(-1)
+        wanted = (sums <= numbers).sum(-1).clamp_max(47)
+        assert (ids == wanted).float().mean() > 0.99  # but for rounding
 
 
 def test_zero_temperature_is_greedy() -> None:
