@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
+from benchmarks.judging import judged, trained, windows
 from benchmarks.machine import describe
 from benchmarks.run import SAMPLES
-from benchmarks.training import judged, trained, windows
 from seqvae.averaging import WeightAverage
 from seqvae.presets import preset, preset_names
 from seqvae.run import fitted, new_model

@@ -11,11 +11,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from seqvae.config import Config, ModelConfig, Phase, TrainConfig
+from small_trainings import MODEL
+
+from seqvae.config import Config, Phase, TrainConfig
 from seqvae.distributed import World, joined
 from seqvae.training import train
 
-MODEL = ModelConfig(encoder_size=12, decoder_size=12, latent_size=6, embedding_size=8, decoder_layers=1)
 TRAINING = TrainConfig(
     steps=3, batch_size=15, annealing="none", learning_rate=1e-2, clip=0.5, device="cpu", precision="fp32"
 )

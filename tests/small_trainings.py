@@ -27,13 +27,17 @@ TRAINING = TrainConfig(
 WORDS = ("the", "a", "cat", "dog", "bird", "sees", "likes", "hears", "big", "small", "old", "new", ".", "and")
 
 
+def write_tunes(folder: Path, rng: np.random.Generator, tunes: int = 10, notes: int = 32) -> None:
+    """MIDI files of random eighth notes."""
+    for tune in range(tunes):
+        pitches = rng.integers(55, 80, notes).tolist()
+        eighths = tuple(Note(pitch, 2 * place, 2 * place + 2) for place, pitch in enumerate(pitches))
+        Score(eighths, 2 * notes).write_midi(folder / f"{tune}.mid")
+
+
 def melodies(folder: Path) -> Path:
     """A dataset of ten tunes."""
-    rng = np.random.default_rng(0)
-    for tune in range(10):
-        pitches = rng.integers(55, 80, 32).tolist()
-        notes = tuple(Note(pitch, 2 * place, 2 * place + 2) for place, pitch in enumerate(pitches))
-        Score(notes, 64).write_midi(folder / f"{tune}.mid")
+    write_tunes(folder, np.random.default_rng(0))
     return prepare([folder], folder / "dataset", MelodyOptions(), workers=1).path
 
 

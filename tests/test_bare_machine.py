@@ -8,6 +8,7 @@ from data_prep.dataset import prepare
 from data_prep.score import Note, Score
 from data_prep.windows import MelodyOptions
 
+ROOT = Path(__file__).parents[1]
 SCRIPT = """
 import sys
 libraries = "symusic pretty_midi music21 matplotlib mido typer sklearn scipy tensorboard joblib distributed"
@@ -33,6 +34,13 @@ def test_training_and_sampling_need_no_music_library(tmp_path: Path) -> None:
         Score(notes, 96).write_midi(tmp_path / "tunes" / f"{tune}.mid")
     prepare([tmp_path / "tunes"], tmp_path / "dataset", MelodyOptions(), workers=1)
     command = [sys.executable, "-c", SCRIPT, str(tmp_path / "dataset"), str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "32"
+
+
+def test_the_checks_of_a_gpu_need_torch_and_numpy_alone() -> None:
+    absent = "symusic pretty_midi music21 matplotlib typer sklearn scipy joblib safetensors tqdm"
+    code = f"import sys; sys.modules.update(dict.fromkeys({absent.split()})); import benchmarks.gpu"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr

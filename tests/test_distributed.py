@@ -13,9 +13,9 @@ import many_processes
 import numpy as np
 import pytest
 import torch
+from small_trainings import write_tunes
 
 from data_prep.dataset import prepare
-from data_prep.score import Note, Score
 from data_prep.text import TextOptions
 from data_prep.windows import MelodyOptions
 from seqvae.checkpoint import load_state
@@ -50,10 +50,7 @@ def torchrun(*arguments: object) -> tuple[int, str]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two small datasets."""
     place, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
-    for tune in range(10):
-        pitches = rng.integers(55, 80, 32).tolist()
-        notes = tuple(Note(pitch, 2 * step, 2 * step + 2) for step, pitch in enumerate(pitches))
-        Score(notes, 64).write_midi(place / f"{tune}.mid")
+    write_tunes(place, rng)
     prepare([place], place / "melodies", MelodyOptions(), workers=1)
     lines = [" ".join(rng.choice(list("abcdefgh"), rng.integers(1, 9))) for _ in range(120)]
     (place / "notes.txt").write_text("\n".join(lines))

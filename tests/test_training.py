@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_trainings import weights, write_tunes
 
 from data_prep.dataset import prepare
 from data_prep.score import Note, Score
 from data_prep.windows import MelodyOptions
 from seqvae import data, optimization
-from seqvae.checkpoint import load_model, load_state
+from seqvae.checkpoint import load_model
 from seqvae.config import Config, ModelConfig, TrainConfig
 from seqvae.data import SequenceData, transposed
 from seqvae.errors import OptionError, TrainingError
@@ -32,20 +33,12 @@ CONFIG = Config("test", model=MODEL, training=TRAINING)
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve random tunes of eight bars."""
     folder = tmp_path_factory.mktemp("tunes")
-    rng = np.random.default_rng(0)
-    for tune in range(12):
-        pitches = rng.integers(55, 80, 64).tolist()
-        notes = tuple(Note(pitch, 2 * place, 2 * place + 2) for place, pitch in enumerate(pitches))
-        Score(notes, 128).write_midi(folder / f"{tune}.mid")
+    write_tunes(folder, np.random.default_rng(0), tunes=12, notes=64)
     return prepare([folder], folder / "dataset", MelodyOptions(), workers=1).path
 
 
 def adapted(**changes: object) -> Config:
     return dataclasses.replace(CONFIG, training=dataclasses.replace(TRAINING, **changes))  # type: ignore[arg-type]
-
-
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    return load_state(run / "last.pt")["model"]
 
 
 def metrics(run: Path) -> list[dict[str, str]]:

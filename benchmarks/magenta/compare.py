@@ -28,9 +28,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.judging import judged, trained, windows
 from benchmarks.machine import describe
 from benchmarks.run import CONFIGURATIONS, SAMPLES, SMALL, magentas_versions
-from benchmarks.training import judged, trained, windows
 from seqvae.config import TrainConfig
 from seqvae.data import SequenceData
 from seqvae.magenta import from_magenta
