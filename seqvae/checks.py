@@ -35,6 +35,7 @@ _CHOICES: Mapping[str, Sequence[str]] = {
     "summary": settings.SUMMARIES,
     "latent_to": settings.LATENT_TO,
     "initial_state": settings.INITIAL_STATES,
+    "initialisation": settings.INITIALISATIONS,
     "reset": settings.RESETS,
 }
 

@@ -30,6 +30,7 @@ POSTERIORS = ("gaussian", "batch-norm", "delta")
 SUMMARIES = ("last", "mean", "max")
 LATENT_TO = ("steps", "start")
 INITIAL_STATES = ("separate", "shared")
+INITIALISATIONS = ("orthogonal", "uniform")
 RESETS = ("none", "encoder", "decoder")
 MUSIC, TEXT = "music", "text"
 TOKENIZERS = {"melody": MUSIC, "words": TEXT, "characters": TEXT, "huggingface": TEXT}  # and what they read
@@ -100,6 +101,7 @@ class ModelConfig:
     dropout: float = 0.0  # of what enters the decoder's LSTM and of what leaves it
     tied: bool = False  # the decoder's last layer has the weights of its embedding, which must be of its size
     bias: bool = True  # in the linear layers
+    initialisation: str = "orthogonal"  # of the LSTMs; or "uniform", from which SGD learns sentences better
 
     @property
     def unsaid(self) -> list[int]:

@@ -72,7 +72,7 @@ class LSTMDecoder(nn.Module):
             if config.tied
             else nn.Linear(self.size, config.vocabulary_size, bias=config.bias)
         )
-        initialise(self.lstm, self.input.size)
+        initialise(self.lstm, self.input.size, config.initialisation)
         self._kept: tuple[tuple[Any, ...], StepWeights] | None = None
 
     def forward(self, z: Tensor, tokens: Tensor, generator: torch.Generator | None = None) -> Tensor:

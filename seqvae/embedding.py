@@ -67,14 +67,21 @@ def normal(weight: Tensor, spread: float) -> None:
         nn.init.normal_(weight, std=spread)
 
 
-def initialise(lstm: nn.LSTM, token_size: int) -> None:
-    """First weights with which a signal passes at once through all layers of an LSTM.
+def initialise(lstm: nn.LSTM, token_size: int, kind: str) -> None:
+    """First weights of an LSTM, of a kind.
 
-    A one-hot or embedded token meets a weight column at a time, so its columns (the first `token_size` inputs) start
-    with a spread of their own: torch's uniform(-1/sqrt(H), 1/sqrt(H)) leaves tokens all but unheard, and Adam needs a
-    thousand steps to raise them. Recurrent weights start orthogonal (Saxe et al. 2014), forget gates open (Jozefowicz
-    et al. 2015); gates lie in the order i, f, g, o, and biases come twice, of which the second stays 0.
+    uniform      torch's own, uniform(-1/sqrt(H), 1/sqrt(H)), which leave all gates half open
+    orthogonal   with these a signal passes at once through all layers. A token meets a weight column at a time, so its
+                 columns (the first `token_size` inputs) start with a spread of their own: uniform ones leave a one-hot
+                 token all but unheard, and Adam needs a thousand steps to raise them. Recurrent weights are orthogonal
+                 (Saxe et al. 2014), forget gates open (Jozefowicz et al. 2015); gates lie in the order i, f, g, o, and
+                 biases come twice, of which the second stays 0.
+
+    From orthogonal ones Adam learns melodies and short texts much better. To SGD with a clipped gradient open forget
+    gates are a burden: 4 nats a sentence of Penn Treebank after two epochs.
     """
+    if kind == "uniform":
+        return
     with torch.no_grad():
         for name, parameter in lstm.named_parameters():
             gates = parameter.chunk(4)

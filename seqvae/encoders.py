@@ -33,7 +33,7 @@ class LSTMEncoder(nn.Module):
             bidirectional=config.bidirectional,
         )
         states = config.encoder_size * (2 if config.bidirectional else 1)
-        initialise(self.lstm, self.input.size)
+        initialise(self.lstm, self.input.size, config.initialisation)
         self.mean = mean_head(config, states)
         self.scale = scale_head(config, states)
 

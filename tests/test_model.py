@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from seqvae.config import ModelConfig
+from seqvae.config import INITIALISATIONS, ModelConfig
 from seqvae.embedding import dropped_out
 from seqvae.presets import preset
 from seqvae.vae import SequenceVAE
@@ -204,8 +204,25 @@ def test_a_penn_treebank_model_has_the_parameters_of_the_literature() -> None:
 
 def test_the_tied_model_of_penn_treebank_has_no_more_parameters() -> None:
     with torch.device("meta"):
-        model = SequenceVAE(replace(preset("ptb-tied").model, vocabulary_size=10_002, bos=0))
+        model = SequenceVAE(replace(preset("ptb-best").model, vocabulary_size=10_002, bos=0))
     assert 8_600_000 < sum(p.numel() for p in model.parameters()) <= 8_791_552
+
+
+def test_first_weights_are_of_the_kind_that_is_asked_for() -> None:
+    """Orthogonal: W W' = 1 for each gate, and forget gates open; uniform: within 1/sqrt(H), spread 1/sqrt(3 H)."""
+    torch.manual_seed(0)
+    size = 64
+    wide = SMALL | {"encoder_size": size, "decoder_size": size}
+    for part in ("encoder", "decoder"):
+        first = {kind: SequenceVAE(ModelConfig(**wide, initialisation=kind)) for kind in INITIALISATIONS}
+        scaled, plain = (getattr(first[kind], part).lstm for kind in ("orthogonal", "uniform"))
+        for gate in scaled.weight_hh_l0.chunk(4):
+            torch.testing.assert_close(gate @ gate.T, torch.eye(size))
+        assert [gate.unique().tolist() for gate in scaled.bias_ih_l0.chunk(4)] == [[0.0], [1.0], [0.0], [0.0]]
+        assert not scaled.bias_hh_l0.any()
+        for weights in plain.parameters():
+            assert weights.detach().abs().max() <= size**-0.5
+            assert weights.detach().std() == pytest.approx((3 * size) ** -0.5, rel=0.15)
 
 
 def test_tied_weights_are_those_of_an_untied_model_moved_together(tokens: torch.Tensor) -> None:
