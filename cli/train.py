@@ -64,6 +64,7 @@ def train(
     free_bits_form: training.FreeBitsForm = None,
     mmd: training.Mmd = None,
     adversarial: training.Adversarial = None,
+    whiten: training.Whiten = None,
     aggressive: training.Aggressive = None,
     word_dropout: training.WordDropout = None,
     encoder_drop: training.EncoderDrop = None,

@@ -70,6 +70,14 @@ Aggressive = Annotated[
         show_default=False,
     ),
 ]
+Whiten = Annotated[
+    bool | None,
+    typer.Option(
+        "--whiten/--no-whiten",
+        help="After each epoch, move the latents so that all together lie as the prior does.",
+        show_default=False,
+    ),
+]
 
 WordDropout = Annotated[float | None, _share("Of the decoder's inputs that are hidden.")]
 EncoderDrop = Annotated[float | None, _share("Of the encoder's inputs that are taken out ...")]

@@ -55,6 +55,7 @@ def check(config: Config) -> None:
         _check_values(phase)
         _check_values(training)
         _check_training(training)
+        _check_whiten(training, config.model)
 
 
 def _check_values(section: DataConfig | ModelConfig | TrainConfig | Phase) -> None:
@@ -113,6 +114,18 @@ def _check_training(training: TrainConfig) -> None:
     _require(training.accumulate <= most, "accumulate", training.accumulate, f"at most the batch size, {most}")
     if training.aggressive and training.adversarial:
         raise OptionError("--aggressive and --adversarial both train in turns of their own: give one of them")
+
+
+def _check_whiten(training: TrainConfig, model: ModelConfig) -> None:
+    """What moves the latents must be free to."""
+    if not training.whiten:
+        return
+    if not model.latent_size:
+        raise OptionError("--whiten: a model without latents has none to move")
+    if model.posterior != "gaussian":
+        raise OptionError(f"--whiten: the posterior {model.posterior} fixes where latents lie; it needs gaussian")
+    if training.weight_average is not None:
+        raise OptionError("--whiten moves weights at once, which --weight-average would mix up: give one of them")
 
 
 def _require(ok: bool, option: str, value: Any, allowed: str) -> None:

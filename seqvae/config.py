@@ -136,6 +136,7 @@ class TrainConfig:
     free_bits_form: str = "clamp"
     mmd: float | None = None  # weight of the distance of all z to the prior (WAE)
     adversarial: float | None = None  # weight of a discriminator that tells z from the prior (AAE)
+    whiten: bool = False  # after each epoch the latents are moved, so that all together have mean 0 and covariance 1
     aggressive: bool = False  # the encoder is trained to its end before each step, while mutual information rises
     word_dropout: float = 0.0  # share of the decoder's inputs that are hidden
     encoder_drop: float = 0.0  # share of the encoder's inputs that are taken out,

@@ -39,13 +39,20 @@ class LSTMEncoder(nn.Module):
 
     def forward(self, tokens: Tensor, lengths: Tensor | None = None) -> Normal:
         """tokens (B, T), of which `lengths` (B) count (all, if None) -> q(z|x), with mean and scale (B, Z)."""
+        return self.posterior(self.summarised(tokens, lengths))
+
+    def posterior(self, summary: Tensor) -> Normal:
+        """What the heads make of a summary (B, H), exactly, whatever the precision of the rest."""
+        with torch.autocast(summary.device.type, enabled=False):
+            return Normal(self.mean(summary), self.scale(summary), validate_args=False)
+
+    def summarised(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """As for `forward`, what the heads get: (B, H), of both directions (B, 2H), in fp32 or better."""
         if self.bos is not None:
             tokens = F.pad(tokens, (1, 0), value=self.bos)
             lengths = None if lengths is None else lengths + 1
         summary = self._summary(self.input(tokens), lengths)
-        with torch.autocast(summary.device.type, enabled=False):
-            summary = summary.float() if summary.dtype == torch.bfloat16 else summary
-            return Normal(self.mean(summary), self.scale(summary), validate_args=False)
+        return summary.float() if summary.dtype == torch.bfloat16 else summary
 
     def _summary(self, inputs: Tensor, lengths: Tensor | None) -> Tensor:
         """(B, T, E) -> (B, H), of both directions (B, 2H)."""

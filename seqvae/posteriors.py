@@ -53,6 +53,11 @@ class SoftplusLinear(nn.Linear):
         """(B, inputs) -> (B, outputs)."""
         return F.softplus(super().forward(summary) + self.offset) + SMALLEST_SCALE
 
+    def before_softplus(self, scale: Tensor) -> Tensor:
+        """What W x + b is to be for a scale."""
+        above = (scale - SMALLEST_SCALE).clamp(min=SMALLEST_SCALE)
+        return above + (-(-above).expm1()).log() - self.offset
+
 
 class FixedScale(nn.Module):
     """One scale for all."""

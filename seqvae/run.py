@@ -4,6 +4,7 @@ By many processes it is the first one that looks after the folder; the others ar
 """
 
 import dataclasses
+import math
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from seqvae.averaging import WeightAverage
 from seqvae.checkpoint import load_model, load_state, save_model, save_state, write_atomically
 from seqvae.config import Config, TrainConfig
 from seqvae.data import SequenceData
-from seqvae.devices import choose_device, choose_precision
+from seqvae.devices import autocast, choose_device, choose_precision
 from seqvae.distributed import World
 from seqvae.errors import OptionError, TrainingError
 from seqvae.metrics import Averages, MetricsLog
@@ -23,6 +24,9 @@ from seqvae.optimization import Optimization
 from seqvae.progress import Progress
 from seqvae.run_folder import CONFIG_FILE, MODEL_FILE, STATE_FILE, check_place, read_config
 from seqvae.vae import SequenceVAE
+from seqvae.whitening import whiten
+
+WHITENED = 10_000  # sequences whose latents tell how they lie
 
 
 @dataclass
@@ -61,6 +65,22 @@ class Run:
     def kept(self) -> SequenceVAE:
         """The model that is validated and kept: the one that is trained, or its average."""
         return self.model if self.average is None else self.average.model
+
+    def whiten(self) -> None:
+        """Move the latents, as `whitening.whiten` does, by those of the sequences that come next."""
+        if self.world.first:
+            training, step, some = self.training, self.done.step, min(WHITENED, len(self.data.train))
+            with autocast(self.device, self.precision):
+                whiten(
+                    self.model,
+                    (
+                        self.data.training_batch(
+                            step + each, training.batch_size, training.seed, training.transpose
+                        ).to(self.device)
+                        for each in range(math.ceil(some / training.batch_size))
+                    ),
+                )
+        self.world.take_from_first(self.model.state_dict().values())
 
     def look(self) -> None:
         """Wait for the steps made so far, and take up what they gave."""

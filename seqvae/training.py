@@ -189,6 +189,8 @@ def _finish_epoch(run: Run, on_epoch: OnEpoch | None) -> str | None:
     """End an epoch; why the phase ends, if it does."""
     halvings = run.done.halvings
     run.look()
+    if run.training.whiten:
+        run.whiten()
     ended, run.done = run.world.by_first(lambda: (_judge(run, on_epoch), run.done))
     run.sums = Averages(run.done.skipped_in_a_row)
     if run.done.halvings > halvings:

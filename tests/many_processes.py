@@ -50,6 +50,7 @@ CASES = {
         "sentences",
         2,
         phases=(
+            Phase("whitened", changes={"steps": 1, "whiten": True}),
             Phase("one", changes={"steps": 2, "learning_rate_decay": "plateau", "plateau_patience": 1, "epochs": 1}),
             Phase("two", "decoder", {"steps": 2}),
         ),

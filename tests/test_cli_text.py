@@ -395,6 +395,7 @@ TRAINING = [
     (["--mmd", 2, "--beta", 0], {"mmd": 2.0, "beta": 0.0}),
     (["--adversarial", 1], {"adversarial": 1.0}),
     (["--aggressive"], {"aggressive": True}),
+    (["--whiten"], {"whiten": True}),
     (["--word-dropout", 0.3], {"word_dropout": 0.3}),
     (["--encoder-drop", 0.1, "--encoder-mask", 0.2], {"encoder_drop": 0.1, "encoder_mask": 0.2}),
     (["--encoder-swap", 0.3], {"encoder_swap": 0.3}),
@@ -466,6 +467,8 @@ WRONG_USE = [
     ["train", "@notes.txt", *SMALL, "--weight-average", 1],
     ["train", "@notes.txt", *SMALL, "--posterior", "cauchy"],
     ["train", "@notes.txt", *SMALL, "--aggressive", "--adversarial", 1],
+    ["train", "@notes.txt", *SMALL, "--whiten", "--weight-average", 0.9],
+    ["train", "@notes.txt", *SMALL, "--whiten", "--posterior", "delta"],
 ]
 BAD_TEXT = ("latin.txt", "empty.txt", "blank.txt", "nul.txt", "cut.gz", "nothing", "missing.txt", "a.mid", "tunes")
 FAILURES = [
