@@ -72,7 +72,7 @@ ROWS = {
     "cyclical": Row("cyclical", preset="ptb-cyclical", literature=(102.78, 108.81, 1.27, 5)),
     "aggressive": Row("aggressive", preset="ptb-aggressive", literature=(100.89, 99.83, 0.83, 4)),
     "ae-free-bits": Row("AE, then free bits", preset="ptb-ae-free-bits", literature=(100.23, 96.86, 5.31, 32)),
-    "best": Row("here: the same, tied weights, cosine", preset="ptb-best"),
+    "best": Row("here: the same, tied, whitened", preset="ptb-best"),
 } | {
     f"beta-{beta}": Row(f"frontier, beta {beta}", preset="ptb-vae", training={"beta": beta, "annealing_epochs": 10.0})
     for beta in (0.2, 0.4, 0.6, 0.8, 1.0)

@@ -75,6 +75,7 @@ MODEL_SETTINGS: list[dict[str, Any]] = [
     {"bias": False},
     {"embedding_size": None},
     {"embedding_size": 12, "tied": True},
+    {"initialisation": "uniform"},
 ]
 
 
