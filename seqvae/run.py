@@ -69,17 +69,12 @@ class Run:
     def whiten(self) -> None:
         """Move the latents, as `whitening.whiten` does, by those of the sequences that come next."""
         if self.world.first:
-            training, step, some = self.training, self.done.step, min(WHITENED, len(self.data.train))
+            size, seed, transpose = self.training.batch_size, self.training.seed, self.training.transpose
+            steps = math.ceil(min(WHITENED, len(self.data.train)) / size)
+            coming = range(self.done.step, self.done.step + steps)
+            batches = (self.data.training_batch(step, size, seed, transpose).to(self.device) for step in coming)
             with autocast(self.device, self.precision):
-                whiten(
-                    self.model,
-                    (
-                        self.data.training_batch(
-                            step + each, training.batch_size, training.seed, training.transpose
-                        ).to(self.device)
-                        for each in range(math.ceil(some / training.batch_size))
-                    ),
-                )
+                whiten(self.model, batches)
         self.world.take_from_first(self.model.state_dict().values())
 
     def look(self) -> None:

@@ -6,8 +6,7 @@ and the distortion too, if the decoder takes the map back. With the mean m and t
 
     A C A' = 1    takes away    KL(N(m, C) || N(0, 1)) = (tr C + m'm - Z - ln det C) / 2
 
-of the second. Gradients find such a map slowly, as encoder and decoder must follow it together, and free bits, which
-cost nothing, do not ask for it at all.
+of the second. Gradients do not see to it: a rate within the free bits costs nothing, whichever part it is in.
 
 That leaves a rotation to choose. The posterior of z' has the covariance A diag(s^2) A', of which an encoder can say the
 diagonal alone. It is diagonal on average with
