@@ -7,7 +7,7 @@ run in .datasets and is named after the state of the files: the next run on them
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -17,12 +17,13 @@ from cli.console import INTERRUPTED, note, say
 from cli.options import Encoding
 from data_prep.meters import count
 from seqvae.checks import check
-from seqvae.config import Config
+from seqvae.config import TEXT, Config
 from seqvae.errors import OptionError
 from seqvae.run_folder import check_place, read_config
 
 if TYPE_CHECKING:
     from data_prep.dataset import Dataset
+    from data_prep.tokenizers.text import TextTokenizer
     from seqvae.training import TrainResult
 
 DATASETS = ".datasets"
@@ -30,6 +31,10 @@ SHOWN = ("elbo", "rate", "mutual_information", "perplexity", "note_on_accuracy",
 
 Sources = Annotated[list[Path] | None, typer.Argument(metavar="SOURCE", help=data.SOURCES_HELP, show_default=False)]
 Out = Annotated[Path | None, typer.Option(metavar="RUN", help="The run folder; without it runs/SOURCE-PRESET.")]
+StartFrom = Annotated[
+    str | None,
+    typer.Option(metavar="MODEL", help="Start from the weights of a model: a bundled one, a file or a run folder."),
+]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on where the run in --out stopped.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the run in --out.")]
 
@@ -39,6 +44,7 @@ def train(
     sources: Sources = None,
     out: Out = None,
     preset: data.Preset = None,
+    start_from: StartFrom = None,
     resume: Resume = False,
     force: Force = False,
     epochs: training.Epochs = None,
@@ -105,6 +111,7 @@ def train(
       seqvae train tunes.seqvae --beta 0.5 --free-bits 48 --annealing cyclical
       seqvae train notes.txt --preset text-words --vocabulary-size 10000
       seqvae train names.txt --preset text-chars --word-dropout 0.3
+      seqvae train mine/ --start-from melody-2bar    a few tunes of one's own, beginning with what is known already
       seqvae train --resume --out runs/jigs --epochs 100
       torchrun --nproc-per-node 2 -m cli.main train tunes/    by two processes, a GPU each if there are
     """
@@ -123,22 +130,39 @@ def train(
 def _settled(given: Mapping[str, Any]) -> tuple[Config, Path, Path]:
     """The settings of the run, its dataset, which may have to be made first, and its folder."""
     sources, preset, resume, force = given["sources"] or [], given["preset"], given["resume"], given["force"]
-    base = data.read_preset(preset, sources)
+    base = _base(given["start_from"], preset, sources)
     run = given["out"] or _default_run(sources, base.name)
     if resume and force:
         raise OptionError("--resume goes on with a run, --force replaces it: give one of them")
     check_place(run, resume, force)
+    if resume and given["start_from"] is not None:
+        raise OptionError("--start-from begins a run, --resume goes on with one: give one of them")
     if resume and preset is None:
         base = read_config(run)
     elif not resume:  # the settings of another run may serve as a preset, its data do not
         base = dataclasses.replace(base, data=dataclasses.replace(base.data, dataset=None))
     config = data.with_data_options(training.with_training_options(base, given), given)
     check(config)
+    if given["start_from"] is not None:
+        from seqvae.starting import check_kept
+
+        check_kept(base, config)
     dataset = _dataset(sources, config, run, given)
     config = data.fit_to_dataset(config, dataset, given)
-    if preset is None and not resume:
+    if not resume and config.start_from is not None:
+        note(f"starting from {config.start_from}, at a learning rate of {config.stages()[0][1].learning_rate:g}")
+    elif preset is None and not resume:
         note(f"preset {base.name}, as this is {config.data.kind}; --preset takes another")
     return config, dataset.path, run
+
+
+def _base(start_from: str | None, preset: str | None, sources: Sequence[Path]) -> Config:
+    """The settings that options change: those of a preset, or of a model to start from."""
+    if start_from is None:
+        return data.read_preset(preset, sources)
+    from seqvae.starting import settings
+
+    return settings(start_from, None if preset is None else data.read_preset(preset, sources))
 
 
 def _default_run(sources: Sequence[Path] | None, preset: str) -> Path:
@@ -162,15 +186,29 @@ def _dataset(sources: Sequence[Path], config: Config, run: Path, given: Mapping[
         if before is None or not before.exists():
             raise OptionError(f"SOURCE is missing: what {run} was trained on is not there any more ({before})")
         return dataset.open_dataset(before)
-    chosen = data.data_options(config.data)
-    place = run.parent / DATASETS / dataset.fingerprint(sources, chosen, **splits)[:16] if raw else sources[0]
+    chosen, vocabulary = data.data_options(config.data), _vocabulary(config)
+    place = sources[0]
+    if raw:
+        place = run.parent / DATASETS / dataset.fingerprint(sources, chosen, **splits, vocabulary=vocabulary)[:16]
     if before is not None and before.exists() and before.resolve() != place.resolve():
         raise OptionError(f"--resume: {run} was trained on {before}, and SOURCE is not that; leave SOURCE out")
     if not raw:
         return dataset.open_dataset(place)
-    made = dataset.cached(sources, chosen, place, workers=given["workers"], progress=True, **splits)
+    made = dataset.cached(
+        sources, chosen, place, workers=given["workers"], progress=True, **splits, vocabulary=vocabulary
+    )
     say(f"{place} has these sources, unchanged: used again" if made.reused else made.summary())
     return made
+
+
+def _vocabulary(config: Config) -> "TextTokenizer | None":
+    """Of text the tokenizer of the model that the run starts from, if it does."""
+    if config.start_from is None or config.data.kind != TEXT:
+        return None
+    from data_prep.tokenizers.base import create
+    from seqvae.starting import tokenizer_of
+
+    return cast("TextTokenizer", create(tokenizer_of(config.start_from)))
 
 
 def _report(result: "TrainResult", dataset: Path) -> None:

@@ -13,6 +13,8 @@ from data_prep.files import Source, named_sources
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from data_prep.tokenizers.text import TextTokenizer
+
 T = TypeVar("T")
 
 Skipped = list[tuple[str, str]]  # source, and why it was left out
@@ -59,6 +61,7 @@ class Job:
     shares: tuple[float, float, float]
     workers: int | None
     progress: bool
+    vocabulary: "TextTokenizer | None" = None  # of text: what is there already; else it is counted in train
 
     def shown(self, items: Iterable[T], what: str, total: int, unit: str) -> Iterator[T]:
         """The items, while a bar tells how far they are, if it is wanted and stderr is a terminal."""

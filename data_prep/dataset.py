@@ -28,6 +28,7 @@ from data_prep.ragged import Ragged
 from data_prep.splits import SPLITS
 from data_prep.text import TextOptions
 from data_prep.tokenizers.base import Tokenizer, create
+from data_prep.tokenizers.text import TextTokenizer
 from data_prep.windows import MelodyOptions
 from data_prep.workplace import workplace
 
@@ -127,6 +128,7 @@ def prepare(
     force: bool = False,
     progress: bool = False,
     split: tuple[float, float, float] = (0.8, 0.1, 0.1),
+    vocabulary: TextTokenizer | None = None,
 ) -> Dataset:
     """Make a dataset folder from music or text files.
 
@@ -143,6 +145,7 @@ def prepare(
         force: replace an existing dataset, never any other folder.
         progress: show a bar on stderr, if that is a terminal, and tell what an earlier run has left to go on from.
         split: shares of train, valid and test, where neither of these has files of its own.
+        vocabulary: of text: a tokenizer that serves as it is, so that none is made of what occurs in train.
 
     Raises:
         InputError: the place is taken, another process is making the same, or no file gives anything; then the message
@@ -153,10 +156,11 @@ def prepare(
     if min(split) < 0 or split[0] <= 0 or abs(sum(split) - 1) > 1e-6:
         raise InputError(f"shares {split} of train, valid and test: they must sum to 1, and train must have one")
     groups = _groups(sources, options, valid, test)
-    state = _fingerprint(groups, options)  # before reading: what changes meanwhile is read anew the next time
+    # before reading: what changes meanwhile is read anew the next time
+    state = _fingerprint(groups, options, vocabulary)
     maker = _MAKERS[_kind(options)]
     with workplace(out, state) as place:
-        made = maker.build(Job(place.dataset, place.shards, *groups, split, workers, progress), options)
+        made = maker.build(Job(place.dataset, place.shards, *groups, split, workers, progress, vocabulary), options)
         info = {
             "format": FORMAT,
             "version": VERSION,
@@ -193,19 +197,26 @@ def _check_place(out: Path, force: bool) -> None:
 
 
 def fingerprint(
-    sources: Sequence[Path], options: Options, *, valid: Sequence[Path] = (), test: Sequence[Path] = ()
+    sources: Sequence[Path],
+    options: Options,
+    *,
+    valid: Sequence[Path] = (),
+    test: Sequence[Path] = (),
+    vocabulary: TextTokenizer | None = None,
 ) -> str:
     """A hash of the files' names, sizes and times of change, the options and the version of what is made of them."""
-    return _fingerprint(_groups(sources, options, valid, test), options)
+    return _fingerprint(_groups(sources, options, valid, test), options, vocabulary)
 
 
-def _fingerprint(groups: tuple[Files, Files, Files], options: Options) -> str:
+def _fingerprint(groups: tuple[Files, Files, Files], options: Options, vocabulary: TextTokenizer | None) -> str:
     digest = hashlib.sha256(json.dumps([VERSION, _MAKERS[_kind(options)].plain(options)]).encode())
     for mark, group in zip(("", "valid\n", "test\n"), groups, strict=True):
         if group.found:
             digest.update(mark.encode() + b"".join(map(_state, group.found)))
     if isinstance(options, TextOptions) and options.tokenizer_file:
         digest.update(_state(Source(Path(options.tokenizer_file), options.tokenizer_file)))
+    if vocabulary is not None:
+        digest.update(json.dumps(vocabulary.to_json()).encode())
     return digest.hexdigest()
 
 
@@ -224,6 +235,7 @@ def cached(
     test: Sequence[Path] = (),
     workers: int | None = None,
     progress: bool = False,
+    vocabulary: TextTokenizer | None = None,
 ) -> Dataset:
     """The dataset of these sources in `folder`: as it is if they have not changed (`reused`), else prepared anew."""
     if is_dataset(folder):
@@ -231,6 +243,17 @@ def cached(
             dataset = open_dataset(folder)
         except InputError:  # damaged or of another version: as good as none
             dataset = None
-        if dataset and dataset.info["fingerprint"] == fingerprint(sources, options, valid=valid, test=test):
+        state = fingerprint(sources, options, valid=valid, test=test, vocabulary=vocabulary)
+        if dataset and dataset.info["fingerprint"] == state:
             return dataclasses.replace(dataset, reused=True)
-    return prepare(sources, folder, options, valid=valid, test=test, workers=workers, force=True, progress=progress)
+    return prepare(
+        sources,
+        folder,
+        options,
+        valid=valid,
+        test=test,
+        workers=workers,
+        force=True,
+        progress=progress,
+        vocabulary=vocabulary,
+    )

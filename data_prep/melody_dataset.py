@@ -38,6 +38,8 @@ def build(job: Job, options: MelodyOptions) -> Made:
     """Write the arrays and the index. Raises InputError when no file gives a window."""
     if job.valid.given or job.test.given:
         raise InputError("files for valid and test of their own are for text; music is split by tune")
+    if job.vocabulary is not None:
+        raise InputError("a vocabulary is for text; the alphabet of music follows from bars and meter")
     tokenizer = MelodyTokenizer(options.bars, options.meter)
     shards = Shards(job.shards)
     try:

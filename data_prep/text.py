@@ -50,7 +50,7 @@ class TextOptions:
     split: str = "punctuation"  # where words end; or "spaces"
     lowercase: bool = False
     encoding: str = "utf-8"
-    tokenizer_file: str | None = None  # the tokenizer.json of "huggingface"
+    tokenizer_file: str | None = None  # the tokenizer.json of "huggingface", unless its vocabulary is there already
 
     def __post_init__(self) -> None:
         _one_of("tokenizer", self.tokenizer, tuple(_IDLE))
@@ -73,8 +73,8 @@ class TextOptions:
             raise InputError(f"encoding {self.encoding!r} is none; there are utf-8, latin-1, utf-16 ...") from None
 
     def _check_what_belongs_together(self) -> None:
-        if (self.tokenizer == "huggingface") != (self.tokenizer_file is not None):
-            raise InputError("the tokenizer huggingface needs a tokenizer file, and no other tokenizer takes one")
+        if self.tokenizer != "huggingface" and self.tokenizer_file is not None:
+            raise InputError(f"the tokenizer {self.tokenizer} takes no tokenizer file; huggingface does")
         for name, default in _IDLE[self.tokenizer].items():
             if getattr(self, name) != default:
                 option = name.replace("_", "-")

@@ -48,13 +48,18 @@ def build(job: Job, options: TextOptions) -> Made:
     Raises:
         InputError: no file gives a sentence, or those of train are all too long, or no word of them can be known.
     """
+    if options.tokenizer == "huggingface" and job.vocabulary is None and options.tokenizer_file is None:
+        raise InputError("the tokenizer huggingface needs a tokenizer file")
     found, group = gather(job, job.folder / "sentences", options.encoding)
     own_files = bool(job.valid.given or job.test.given)
     split = group.astype(np.int8) if own_files else splits.by_hash(np.array(found.hash, np.uint64), job.shares)
     counts = {"files": sum(len(files.found) for files in (job.train, job.valid, job.test))}
     counts |= {"empty_lines": found.empty_lines, "nul_lines": found.nul_lines}
-    if options.tokenizer == "huggingface":
-        tokenizer: TextTokenizer = HuggingFaceTokenizer(options.max_length + 1, _file_text(options))
+    tokenizer: TextTokenizer
+    if job.vocabulary is not None:
+        tokenizer = job.vocabulary
+    elif options.tokenizer == "huggingface":
+        tokenizer = HuggingFaceTokenizer(options.max_length + 1, _file_text(options))
     else:
         tokenizer, counts["different"] = _with_vocabulary(_bare(options), found, split, options, job)
     counts |= _encode(job, tokenizer, found, split, options.long == "drop")

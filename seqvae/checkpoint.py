@@ -55,7 +55,8 @@ def save_model(
 ) -> None:
     """Write a model file; `half` stores the weights in 16 bits."""
     # places on one machine mean nothing elsewhere
-    config = replace(config, data=replace(config.data, dataset=None, tokenizer_file=None))
+    start = config.start_from and Path(config.start_from).name
+    config = replace(config, start_from=start, data=replace(config.data, dataset=None, tokenizer_file=None))
     header = {"format": FORMAT, "config": config.to_dict(), "tokenizer": tokenizer, "metrics": metrics}
     dtype = torch.float16 if half else torch.float32
     weights = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}

@@ -173,6 +173,7 @@ class Config:
 
     name: str = "custom"
     description: str = ""
+    start_from: str | None = None  # the model whose weights are the first ones: see `starting`
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
@@ -190,7 +191,7 @@ class Config:
 
     def to_toml(self) -> str:
         """The configuration as TOML; reading it back gives an equal Config."""
-        lines = [f"{key} = {_toml_value(getattr(self, key))}" for key in ("name", "description")]
+        lines = _toml_lines({key: getattr(self, key) for key in _TOP})
         sections = {"data": self.data.settings(), "model": vars(self.model), "training": vars(self.training)}
         for section, values in sections.items():
             lines += ["", f"[{section}]", *_toml_lines(values)]
@@ -208,10 +209,10 @@ class Config:
                 parts[key] = _build(sections[key], value, f"{where}, [{key}]")
             elif key == "phases" and isinstance(value, list | tuple):
                 parts[key] = tuple(_phase(each, f"{where}, phase {n}") for n, each in enumerate(value, 1))
-            elif key in ("name", "description") and isinstance(value, str):
+            elif key in _TOP and (isinstance(value, str) or (key == "start_from" and value is None)):
                 parts[key] = value
             else:
-                known = ", ".join(["name", "description", *sections, "phases"])
+                known = ", ".join([*_TOP, *sections, "phases"])
                 raise OptionError(f"{where}: unknown key '{key}'; known: {known}")
         return cls(**parts)
 
@@ -223,6 +224,9 @@ class Config:
         except tomllib.TOMLDecodeError as error:
             raise OptionError(f"{where} is not valid TOML: {error}") from None
         return cls.from_dict(values, where)
+
+
+_TOP = ("name", "description", "start_from")  # of Config, in no section
 
 
 def _toml_lines(values: dict[str, Any]) -> list[str]:

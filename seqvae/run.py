@@ -20,9 +20,11 @@ from seqvae.devices import autocast, choose_device, choose_precision
 from seqvae.distributed import World
 from seqvae.errors import OptionError, TrainingError
 from seqvae.metrics import Averages, MetricsLog
+from seqvae.model_files import find_model
 from seqvae.optimization import Optimization
 from seqvae.progress import Progress
 from seqvae.run_folder import CONFIG_FILE, MODEL_FILE, STATE_FILE, check_place, read_config
+from seqvae.starting import check_start
 from seqvae.vae import SequenceVAE
 from seqvae.whitening import whiten
 
@@ -120,6 +122,10 @@ def open_run(config: Config, dataset: Path, out: Path, *, resume: bool, force: b
         run.optimization.load_state_dict(state["optimization"])
         if run.average is not None:
             run.average.load_state_dict(state["average"])
+    elif config.start_from is not None:
+        if world.first:
+            model.load_state_dict(load_model(find_model(config.start_from)).model.state_dict())
+        world.take_from_first(model.state_dict().values())
     return run
 
 
@@ -136,6 +142,8 @@ def _set_up(
         _check_parts(training, world)
         if training.select.startswith("note_on") and data.tokenizer.note_on is None:
             raise OptionError(f"--select {training.select}: text has no notes; choose elbo or distortion")
+    if config.start_from is not None and not resume:
+        check_start(config, data.tokenizer.to_json())
     _open_folder(out, config, resume=resume, force=force)
     return config, load_state(out / STATE_FILE) if resume else {}
 
@@ -192,5 +200,7 @@ def _check_resumable(before: Config, config: Config, out: Path) -> None:
             if old[key] != new[key]:
                 option = key.replace("_", "-")
                 raise OptionError(f"--resume: {out} was trained with {option} {old[key]}, not {new[key]}")
+    if before.start_from != config.start_from:
+        raise OptionError(f"--resume: {out} was started from {before.start_from}, not {config.start_from}")
     if before.phases != config.phases:
         raise OptionError(f"--resume: {out} was trained in other phases")

@@ -1,0 +1,99 @@
+"""Runs that start from the weights of another model: a few tunes of one's own then suffice to teach it their manner.
+
+Such a run keeps the sizes of that model and its tokenizer. How it trains is what a preset says, or else what the model
+itself was trained with, as it was in the end: beta at its full height, scheduled sampling at its full rate. But for the
+learning rate, which begins anew: on music of another kind a lower one does worse, the lower it is.
+"""
+
+from dataclasses import fields, replace
+from typing import Any
+
+from seqvae.checkpoint import read_header
+from seqvae.config import Config, ModelConfig, TrainConfig
+from seqvae.errors import ModelError, OptionError
+from seqvae.model_files import bundled_names, find_model
+
+PATIENCE = 30  # epochs without a better valid score, where the model's own settings name no number
+FREE = {"dropout", "initialisation", "gamma", "minimum_rate"}  # what of a model may change, its weights being kept
+KEPT = ("tokenizer", *("bars", "meter"), *("vocabulary_size", "min_count", "max_length", "split", "lowercase"))
+OPTIONS = {"split": "words"}  # of the command line, where they are called otherwise
+
+
+def settings(model: str, preset: Config | None = None) -> Config:
+    """The settings of a run that starts from a model.
+
+    Args:
+        model: a bundled model's name, a run folder or a model file.
+        preset: says how to train, in place of the model's own settings.
+
+    Raises:
+        ModelError: there is no such model.
+        OptionError: the preset is for text and the model for music, or the other way round.
+    """
+    own = _own_settings(model)
+    if preset is None:
+        preset = replace(own, training=_in_the_end(own.stages()[-1][1]), phases=())
+    elif preset.data.kind != own.data.kind:
+        raise OptionError(f"--preset {preset.name} is for {preset.data.kind}, model {model} for {own.data.kind}")
+    start = model if model in bundled_names() else str(find_model(model).resolve())
+    return replace(preset, start_from=start, data=own.data, model=own.model)
+
+
+def _own_settings(model: str) -> Config:
+    path = find_model(model)
+    try:
+        return Config.from_dict(read_header(path)["config"])
+    except (KeyError, OptionError) as error:
+        raise ModelError(f"{path} is a damaged seqvae model ({error})") from None
+
+
+def _in_the_end(training: TrainConfig) -> TrainConfig:
+    """What a training had come to when it ended, but for the learning rate."""
+    return replace(
+        training,
+        annealing="none",
+        scheduled_sampling="none" if training.scheduled_sampling == "none" else "constant",
+        aggressive=False,
+        patience=training.patience or PATIENCE,
+    )
+
+
+def check_kept(base: Config, config: Config) -> None:
+    """Refuse settings that would change what the weights of `base`, as `settings` gave it, were made for."""
+    for name in KEPT:
+        _refuse_change(base, OPTIONS.get(name, name), getattr(base.data, name), getattr(config.data, name))
+    for each in fields(ModelConfig):
+        if each.name not in FREE:
+            _refuse_change(base, each.name, getattr(base.model, each.name), getattr(config.model, each.name))
+
+
+def _refuse_change(base: Config, option: str, theirs: Any, ours: Any) -> None:
+    if ours != theirs:
+        given = f"--{option.replace('_', '-')} {ours}"
+        raise OptionError(f"{given}: a run that starts from {base.start_from} keeps what that has, {theirs}")
+
+
+def tokenizer_of(model: str) -> dict[str, Any]:
+    """What describes the tokenizer of a model. Raises ModelError when there is no such model."""
+    return read_header(find_model(model))["tokenizer"]
+
+
+def check_start(config: Config, tokenizer: dict[str, Any]) -> None:
+    """Make sure that the weights of the model that `config` starts from fit a run.
+
+    Args:
+        config: of the run, fitted to its dataset.
+        tokenizer: of the dataset.
+
+    Raises:
+        ModelError: there is no such model.
+        OptionError: it is of other sizes, or the dataset was prepared in another alphabet.
+    """
+    start = str(config.start_from)
+    theirs = tokenizer_of(start)
+    if theirs != tokenizer:
+        raise OptionError(
+            f"--start-from {start}: its {theirs['name']} tokenizer is not that of the dataset; "
+            "give the files themselves as SOURCE, so that they are prepared for it"
+        )
+    check_kept(replace(config, model=_own_settings(start).model), config)
