@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import at_least, choice
+from cli.options import at_least, choice, switch
 from data_prep import meters, programs
 from data_prep.errors import InputError
 from data_prep.files import TEXT_SUFFIXES, find_sources
-from seqvae.config import LONG, MUSIC, MUSIC_OPTIONS, TEXT, TEXT_OPTIONS, WORDS, Config, DataConfig
+from seqvae.config import LONG, MUSIC, MUSIC_OPTIONS, SPELLED, TEXT, TEXT_OPTIONS, WORDS, Config, DataConfig
 from seqvae.errors import OptionError
 
 if TYPE_CHECKING:
@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
 PRESETS = {MUSIC: "melody-2bar", TEXT: "text-words"}  # where none is asked for
 SOURCES_HELP = "Folders (searched to their depths), music or text files, or one prepared dataset."
-_SPELLED = {"split": "words", "tokenizer_file": "tokenizer"}  # differently, as options
-FIELDS = {_SPELLED.get(name, name): name for name in (*MUSIC_OPTIONS, *TEXT_OPTIONS)}  # of DataConfig, by option
-OF_KIND = {MUSIC: MUSIC_OPTIONS, TEXT: (*(_SPELLED.get(name, name) for name in TEXT_OPTIONS), "valid", "test")}
+FIELDS = {SPELLED.get(name, name): name for name in (*MUSIC_OPTIONS, *TEXT_OPTIONS)}  # of DataConfig, by option
+OF_KIND = {MUSIC: MUSIC_OPTIONS, TEXT: (*(SPELLED.get(name, name) for name in TEXT_OPTIONS), "valid", "test")}
 
 Sources = Annotated[list[Path], typer.Argument(metavar="SOURCE", help=SOURCES_HELP, show_default=False)]
 Preset = Annotated[
@@ -51,12 +50,7 @@ Programs = Annotated[
     ),
 ]
 PairBars = Annotated[
-    bool | None,
-    typer.Option(
-        "--pair-bars/--no-pair-bars",
-        help="Music: read two bars of 2/4 as one of 4/4 (of 3/8 as one of 6/8 ...).",
-        show_default=False,
-    ),
+    bool | None, switch("pair-bars", "Music: read two bars of 2/4 as one of 4/4 (of 3/8 as one of 6/8 ...).")
 ]
 VocabularySize = Annotated[
     int | None,
@@ -75,10 +69,7 @@ MaxLength = Annotated[
 ]
 Long = Annotated[str | None, choice(LONG, "Text: what happens to longer ones.")]
 Words = Annotated[str | None, choice(WORDS, "Text: split words and signs, or at blanks alone.")]
-Lowercase = Annotated[
-    bool | None,
-    typer.Option("--lowercase/--no-lowercase", help="Text: bring all letters to lower case first.", show_default=False),
-]
+Lowercase = Annotated[bool | None, switch("lowercase", "Text: bring all letters to lower case first.")]
 TokenizerFile = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Text: a tokenizer.json as vocabulary (needs the extra [tokenizers])."),

@@ -58,6 +58,11 @@ def choice(allowed: Sequence[str], meaning: str) -> Any:
     return typer.Option(metavar="|".join(allowed), callback=one_of(*allowed), help=meaning, show_default=True)
 
 
+def switch(name: str, meaning: str) -> Any:
+    """An option that is on, off or left out."""
+    return typer.Option(f"--{name}/--no-{name}", help=meaning, show_default=False)
+
+
 def _require(ok: bool, parameter: typer.CallbackParam, value: Any, allowed: str) -> Any:
     if not ok:
         raise OptionError(f"{option_name(parameter)} {value}: must be {allowed}")

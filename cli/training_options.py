@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.options import above_0, at_least, choice, share
+from cli.options import above_0, at_least, choice, share, switch
 from seqvae import config as settings
 from seqvae.config import Config
 from seqvae.errors import OptionError
@@ -64,19 +64,10 @@ Mmd = Annotated[float | None, _number("WEIGHT", "Draw all latents towards the pr
 Adversarial = Annotated[float | None, _number("WEIGHT", "The same by a discriminator (AAE).")]
 Aggressive = Annotated[
     bool | None,
-    typer.Option(
-        "--aggressive/--no-aggressive",
-        help="Train the encoder to its end before each step, while mutual information rises.",
-        show_default=False,
-    ),
+    switch("aggressive", "Train the encoder to its end before each step, while mutual information rises."),
 ]
 Whiten = Annotated[
-    bool | None,
-    typer.Option(
-        "--whiten/--no-whiten",
-        help="After each epoch, move the latents so that all together lie as the prior does.",
-        show_default=False,
-    ),
+    bool | None, switch("whiten", "After each epoch, move the latents so that all together lie as the prior does.")
 ]
 
 WordDropout = Annotated[float | None, _share("Of the decoder's inputs that are hidden.")]

@@ -73,6 +73,7 @@ TEXT_OPTIONS = (
     *("vocabulary_size", "min_count", "max_length", "long"),
     *("split", "lowercase", "encoding", "tokenizer_file"),
 )
+SPELLED = {"split": "words", "tokenizer_file": "tokenizer"}  # how the command line spells them, where it differs
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,13 @@ from dataclasses import fields, replace
 from typing import Any
 
 from seqvae.checkpoint import read_header
-from seqvae.config import Config, ModelConfig, TrainConfig
+from seqvae.config import SPELLED, Config, ModelConfig, TrainConfig
 from seqvae.errors import ModelError, OptionError
 from seqvae.model_files import bundled_names, find_model
 
 PATIENCE = 30  # epochs without a better valid score, where the model's own settings name no number
 FREE = {"dropout", "initialisation", "gamma", "minimum_rate"}  # what of a model may change, its weights being kept
 KEPT = ("tokenizer", *("bars", "meter"), *("vocabulary_size", "min_count", "max_length", "split", "lowercase"))
-OPTIONS = {"split": "words"}  # of the command line, where they are called otherwise
 
 
 def settings(model: str, preset: Config | None = None) -> Config:
@@ -61,7 +60,7 @@ def _in_the_end(training: TrainConfig) -> TrainConfig:
 def check_kept(base: Config, config: Config) -> None:
     """Refuse settings that would change what the weights of `base`, as `settings` gave it, were made for."""
     for name in KEPT:
-        _refuse_change(base, OPTIONS.get(name, name), getattr(base.data, name), getattr(config.data, name))
+        _refuse_change(base, SPELLED.get(name, name), getattr(base.data, name), getattr(config.data, name))
     for each in fields(ModelConfig):
         if each.name not in FREE:
             _refuse_change(base, each.name, getattr(base.model, each.name), getattr(config.model, each.name))
