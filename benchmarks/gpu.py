@@ -14,9 +14,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from benchmarks.machine import describe
 from benchmarks.rates import training_operations
@@ -27,6 +29,7 @@ from seqvae.data import SequenceData
 from seqvae.devices import autocast, choose_precision
 from seqvae.presets import preset
 from seqvae.sampling import generate
+from seqvae.updating import update
 from seqvae.vae import SequenceVAE
 
 SMALL, BIG = "melody-2bar", "melody-2bar-big"
@@ -71,10 +74,10 @@ class Bench:
         torch.manual_seed(0)
         return SequenceVAE(config.model).to(self.device)
 
-    def trainer(self, name: str, batch_size: int) -> Callable[[], object]:
-        """A training step of a preset: batch, pass, gradient, clipping, optimizer."""
+    def trainer(self, name: str, batch_size: int, **changes: Any) -> Callable[[], object]:
+        """A training step of a preset with some changes: batch, pass, gradient, clipping, optimizer."""
         config = preset(name)
-        training = replace(config.training, batch_size=batch_size)
+        training = replace(config.training, batch_size=batch_size, **changes)
         return training_step(self.model(config), training, self.data, self.device)
 
 
@@ -82,7 +85,7 @@ def kernels(bench: Bench) -> str:
     """Teacher-forced passes, forward and backward, are cuDNN's."""
     step = bench.trainer(SMALL, 512)
     step()
-    with torch.profiler.profile() as profile:
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         step()
     names = {event.key for event in profile.key_averages()}
     missing = [name for name in CUDNN if name not in names]
@@ -136,20 +139,32 @@ def gradients(bench: Bench, precision: str) -> str:
 
 
 def recordings(bench: Bench) -> str:
-    """The second and third time a batch is sampled, by a recording, the same seed gives the same ids as the first."""
-    model = bench.model(preset(SMALL)).eval()
+    """Sampling gives what a model gives that has never sampled: recorded, replayed, and after a step of training."""
+    config = preset(SMALL)
+    model = bench.model(config).eval()
+
+    def ids(model: SequenceVAE, z: Tensor, temperature: float) -> Tensor:
+        noise = torch.Generator(bench.device).manual_seed(3)
+        with autocast(bench.device, choose_precision("auto", bench.device)):
+            return generate(model.decoder, z, config.model.length, temperature, generator=noise)
+
+    def differ(z: Tensor, temperature: float) -> bool:
+        new = bench.model(config).eval()
+        new.load_state_dict(model.state_dict())
+        return not torch.equal(ids(model, z, temperature), ids(new, z, temperature))
+
+    optimizer = torch.optim.Adam(model.decoder.parameters(), lr=0.01, fused=True)
     for temperature in (0.0, 1.0):
         for rows in (1, 512):
-            z = torch.randn(rows, model.config.latent_size, device=bench.device)
-            ids = []
-            with autocast(bench.device, choose_precision("auto", bench.device)):
-                for _ in range(4):
-                    noise = torch.Generator(bench.device).manual_seed(3)
-                    ids.append(generate(model.decoder, z, model.config.length, temperature, generator=noise))
-            if any(not torch.equal(ids[0], again) for again in ids[1:]):
-                return f"{rows} rows at temperature {temperature} differ"
-            with torch.no_grad():
-                model.decoder.output.weight.add_(0.01)  # weights that change are heard
+            what = f"{rows} rows at temperature {temperature}"
+            z, others = torch.randn(2, rows, config.model.latent_size, device=bench.device)
+            if any(differ(each, temperature) for each in (z, z, others)):  # for the first, second and third time
+                return f"{what} differ"
+            for parameter in model.decoder.parameters():
+                parameter.grad = torch.randn_like(parameter)
+            update(optimizer, torch.zeros((), device=bench.device))
+            if differ(z, temperature):
+                return f"{what} do not hear that weights have changed"
     return ""
 
 
@@ -194,9 +209,9 @@ def speeds(bench: Bench) -> Iterator[tuple[str, Callable[[], str]]]:
         matrix.append(matrix_rate(bench))
         return f"{matrix[0] / 1e12:10.1f} TFLOP/s"
 
-    def training(name: str, batch_size: int) -> str:
-        rate = batch_size * bench.rate(bench.trainer(name, batch_size))
-        share = rate * training_operations(preset(name).model) / matrix[0]
+    def training(name: str, batch_size: int, **changes: Any) -> str:
+        rate = batch_size * bench.rate(bench.trainer(name, batch_size, **changes))
+        share = rate * training_operations(preset(name).model) / (matrix[0] if matrix else float("nan"))
         return f"{rate:12,.0f} sequences/s, {share:.0%} of the matrix rate"
 
     yield "large products", products
@@ -205,6 +220,10 @@ def speeds(bench: Bench) -> Iterator[tuple[str, Callable[[], str]]]:
         yield f"{SMALL}: training, batch {size}", lambda size=size: training(SMALL, size)
     for size in sizes[:2] if bench.device.type == "cuda" else ():
         yield f"{BIG}: training, batch {size}", lambda size=size: training(BIG, size)
+        yield (
+            f"{BIG}: teacher-forced, batch {size}",
+            lambda size=size: training(BIG, size, scheduled_sampling="none"),
+        )
     for rows in (1, 512, 4096, 32768) if bench.device.type == "cuda" else (1, 32):
         yield (
             f"{SMALL}: {rows} samples at a time",
@@ -219,6 +238,14 @@ def windows(folder: Path) -> SequenceData:
     return SequenceData(write_windows(folder / "windows", ids).path)
 
 
+def attempted(work: Callable[[], str]) -> tuple[str, bool]:
+    """What a check or a speed says, and whether it broke down: the others shall be heard all the same."""
+    try:
+        return work(), False
+    except Exception as error:
+        return f"{type(error).__name__}: {error}".splitlines()[0], True
+
+
 def main() -> None:
     """Check, time, and print the table last."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__.splitlines()[0])
@@ -228,18 +255,19 @@ def main() -> None:
     device = torch.device(options.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: there is no GPU here; --device cpu tries all that needs none")
-    torch.backends.cudnn.allow_tf32 = False  # fp32 is checked as fp32; training is in bf16
     lines, failed = [], False
     with tempfile.TemporaryDirectory() as name:
         bench = Bench(device, windows(Path(name)), options.seconds)
         bench.data.settle(device)
         for what, check in checks(bench):
-            wrong = check()
-            failed = failed or bool(wrong)
+            wrong, broke = attempted(check)
+            failed = failed or broke or bool(wrong)
             lines.append(f"{what:52}{wrong or 'ok'}")
             print(lines[-1], flush=True)
         for what, speed in speeds(bench):
-            lines.append(f"{what:40}{speed()}")
+            text, broke = attempted(speed)
+            failed = failed or broke
+            lines.append(f"{what:48}{text}")
             print(lines[-1], flush=True)
     print("\npython -m benchmarks.gpu", *sys.argv[1:])
     print(describe())

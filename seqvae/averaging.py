@@ -9,7 +9,7 @@ over some 1 / (1 - decay) steps. It takes away the noise of the last steps, as a
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from seqvae.vae import SequenceVAE
@@ -27,6 +27,9 @@ class WeightAverage:
         self._most = 1.0 - decay**EVERY
         self._averaged = AveragedModel(like, multi_avg_fn=self._move, use_buffers=True)
         self._averaged.requires_grad_(False)
+        for part in self.model.modules():
+            if isinstance(part, nn.LSTM):
+                part.flatten_parameters()  # a copy's lie apart, which cuDNN does not like
 
     @property
     def model(self) -> SequenceVAE:

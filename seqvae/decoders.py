@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqvae import stepping
+from seqvae import recurrence, stepping
 from seqvae.config import ModelConfig
 from seqvae.embedding import TiedOutput, TokenInput, dropped_out, initialise
 from seqvae.graphs import Recordings
@@ -95,7 +95,7 @@ class LSTMDecoder(nn.Module):
             of_z = z.to(inputs.dtype).unsqueeze(1).expand(-1, tokens.shape[1], -1)
             inputs = torch.cat([inputs, of_z], dim=-1)
         hidden, cell = self._initial(z)
-        outputs, _ = self.lstm(inputs, (torch.stack(hidden), torch.stack(cell)))
+        outputs, _ = recurrence.run(self.lstm, inputs, (torch.stack(hidden), torch.stack(cell)))
         return dropped_out(outputs, self._dropout, generator)
 
     def start(self, z: Tensor) -> DecoderState:

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from seqvae import recurrence
 from seqvae.config import ModelConfig
 from seqvae.embedding import TokenInput, initialise
+from seqvae.objectives import within
 from seqvae.posteriors import mean_head, scale_head
 
 
@@ -56,19 +58,27 @@ class LSTMEncoder(nn.Module):
 
     def _summary(self, inputs: Tensor, lengths: Tensor | None) -> Tensor:
         """(B, T, E) -> (B, H), of both directions (B, 2H)."""
-        if lengths is None:
-            outputs, (hidden, _) = self.lstm(inputs)
-        else:  # the way back begins at each sequence's own end
+        both = self.lstm.bidirectional
+        if lengths is not None and both:  # the way back begins at each sequence's own end
             packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
-            outputs, (hidden, _) = self.lstm(packed)
-        if self.summary == "last":
-            directions = 2 if self.lstm.bidirectional else 1
-            return torch.cat(list(hidden[-directions:]), dim=-1)  # hidden: (directions * layers, B, H)
+            packed, hidden = recurrence.run(self.lstm, packed)
+            outputs = inputs if self.summary == "last" else pad_packed_sequence(packed, batch_first=True)[0]
+        else:
+            outputs, hidden = recurrence.run(self.lstm, inputs)
+        if self.summary == "last" and (both or lengths is None):  # hidden: (directions * layers, B, H)
+            return torch.cat(list(hidden[-2:]), dim=-1) if both else hidden[-1]
+        return self._of_steps(outputs, lengths)
+
+    def _of_steps(self, outputs: Tensor, lengths: Tensor | None) -> Tensor:
+        """The summary of (B, T, H), of which `lengths` (B) count."""
         if lengths is None:
             return outputs.mean(1) if self.summary == "mean" else outputs.amax(1)
+        if self.summary == "last":
+            return outputs[torch.arange(len(lengths), device=lengths.device), lengths - 1]
+        counts = within(lengths, outputs.shape[1]).unsqueeze(-1)
         if self.summary == "mean":
-            return pad_packed_sequence(outputs, batch_first=True)[0].sum(1) / lengths.unsqueeze(1)
-        return pad_packed_sequence(outputs, batch_first=True, padding_value=-torch.inf)[0].amax(1)
+            return (outputs * counts).sum(1) / lengths.unsqueeze(1)
+        return outputs.masked_fill(~counts, -torch.inf).amax(1)
 
 
 class NoEncoder(nn.Module):

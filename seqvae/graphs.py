@@ -25,6 +25,7 @@ class CUDARecording:
     """A CUDA graph of some work; see torch.cuda.CUDAGraph for what that may do: it must not wait for the GPU."""
 
     def __init__(self, work: Work, *inputs: Tensor) -> None:
+        self._work = work  # what it holds is read again at each replay
         self._inputs = [each.clone() for each in inputs]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())

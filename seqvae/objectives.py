@@ -24,7 +24,7 @@ from torch.distributions import Normal, kl_divergence
 
 def prior_like(posterior: Normal) -> Normal:
     """p(z): a standard normal of the posterior's shape (B, Z)."""
-    return Normal(torch.zeros_like(posterior.loc), torch.ones_like(posterior.scale))
+    return Normal(torch.zeros_like(posterior.loc), torch.ones_like(posterior.scale), validate_args=False)
 
 
 def distortion(logits: Tensor, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:

@@ -33,6 +33,7 @@ from seqvae.vae import Noise, SequenceVAE, Terms
 HALF = 0.5  # of the learning rate, on a plateau
 INNER_STEPS = 100  # of the encoder alone, at most, before one of the decoder; He et al. 2019, arXiv:1901.05534
 INNER_CHECK = 15  # inner steps after which the encoder must have become better to go on
+RAISED = 2.0**7  # times their size gradients are within cuDNN's LSTM: fp16 loses those below 6e-8
 RUNNING = ("running_mean", "running_var")  # buffers of batch normalisation
 
 
@@ -50,6 +51,7 @@ class Optimization:
     ) -> None:
         self.model, self.training, self.device, self.precision = model, training, device, precision
         self.world, self.parallel = world, world.parallel(model, in_turns=training.aggressive)
+        self.raised = RAISED if device.type == "cuda" and precision == "bf16" else 1.0
         self.annealing_steps = training.annealing_steps
         if training.annealing_epochs is not None:
             self.annealing_steps = max(1, round(training.annealing_epochs * steps_per_epoch))
@@ -91,7 +93,7 @@ class Optimization:
         """
         self._set_rate(within, share, halvings)
         figures, latents = self._backward(parts, self.beta(within), within, number)
-        finite = update(self.optimizer, figures[0], self.training.clip)
+        finite = update(self.optimizer, figures[0], self.training.clip, self.raised)
         if self.adversary is not None:
             self._teach(self.adversary, parts, latents, number, finite)
         return figures, finite
@@ -110,7 +112,7 @@ class Optimization:
         with _frozen(self.model.decoder):
             for inner in range(1, INNER_STEPS):
                 figures, _ = self._backward(batches(inner), self.beta(within), within, number, inner)
-                update(self.optimizer, figures[0], self.training.clip)
+                update(self.optimizer, figures[0], self.training.clip, self.raised)
                 since.append(figures)
                 if inner % INNER_CHECK == 0:
                     sums = torch.stack(since).sum(0).tolist()
@@ -169,14 +171,14 @@ class Optimization:
         )
 
     def _backward(self, parts: Sequence[Batch], beta: float, within: int, *number: int) -> tuple[Tensor, list[Tensor]]:
-        """Leave the gradients of a batch in the parameters; its figures, and the z (B, Z) of each part."""
+        """Leave the gradients of a batch, raised, in the parameters; its figures, and the z (B, Z) of each part."""
         self.optimizer.zero_grad(set_to_none=True)
         found, latents = [], []
         averages = _RunningAverages(self.model) if self.world.size * len(parts) > 1 else None
         for batch in parts:
             with nullcontext() if batch is parts[-1] else self._unsynchronised():
                 terms, loss = self._loss(batch, self._generator(batch.part, *number), beta, within)
-                (loss * (batch.share * self.world.size)).backward()  # processes average what is to be added up
+                (loss * (batch.share * self.world.size * self.raised)).backward()  # processes average, not add up
             if averages is not None:
                 averages.add(batch.share)
             found.append(_figures(terms, loss.detach(), beta, batch))

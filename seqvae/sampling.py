@@ -200,6 +200,7 @@ def parallel_scheduled_forward(
     """
     with torch.no_grad():
         logits = decoder(z, tokens, generator)
+    torch.clear_autocast_cache()  # before torch 2.10 it keeps weights that were cast here, without their gradients
     own = draw(logits, torch.rand((*tokens.shape, 1), generator=generator, device=tokens.device), 1.0)
     own_turn = torch.rand(tokens.shape, generator=generator, device=tokens.device) < probability
     return decoder(z, torch.where(own_turn, own, tokens), generator)

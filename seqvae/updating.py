@@ -5,6 +5,8 @@
 A fused optimizer divides by `grad_scale` and passes over a step with `found_inf`, which is how torch.amp.GradScaler
 speaks to it: both stay on the device, so that nobody waits for a GPU, and gradients are read but once. The other ones
 do the same in plain steps.
+
+Gradients may come raised, by a factor that is taken out again here.
 """
 
 from collections.abc import Iterable
@@ -15,21 +17,25 @@ from torch import Tensor
 from torch.nn import Parameter
 
 
-def update(optimizer: torch.optim.Optimizer, loss: Tensor, most: float = float("inf")) -> Tensor:
+def update(optimizer: torch.optim.Optimizer, loss: Tensor, most: float = float("inf"), raised: float = 1.0) -> Tensor:
     """Shorten the gradients to a norm of at most `most`, and move the weights by them.
+
+    The gradients are `raised` times as large as they should be.
 
     Returns:
         Whether loss and gradients were finite: () bool, on the device.
     """
-    parts = _gradients(parameter for group in optimizer.param_groups for parameter in group["params"])
+    parts = _gradients(_parameters(optimizer))
     norm = torch.nn.utils.get_total_norm(parts)
     finite = torch.isfinite(loss) & torch.isfinite(norm)
+    divisor = ((norm / raised + 1e-6) / most).clamp(min=1.0) * raised
     if optimizer.defaults["fused"] and norm.device.type != "mps":
-        optimizer.grad_scale = ((norm + 1e-6) / most).clamp(min=1.0)  # type: ignore[attr-defined]
-        optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+        optimizer.grad_scale, optimizer.found_inf = divisor, (~finite).float()  # type: ignore[attr-defined]
         optimizer.step()
+        # the fused step does not tell those who keep what they made of the weights, as `LSTMDecoder.step_weights` does
+        torch.autograd.graph.increment_version(_parameters(optimizer))
     elif finite:
-        torch._foreach_mul_(parts, (most / (norm + 1e-6)).clamp(max=1.0))
+        torch._foreach_div_(parts, divisor)
         optimizer.step()
     return finite
 
@@ -39,6 +45,10 @@ def load(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     optimizer.load_state_dict(state)
     for group in optimizer.param_groups:
         group["fused"] = optimizer.defaults["fused"]  # of this device
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Parameter]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def _gradients(parameters: Iterable[Parameter]) -> list[Tensor]:

@@ -33,6 +33,16 @@ def test_wrong_gradients_are_told(bench: gpu.Bench, monkeypatch: pytest.MonkeyPa
     assert "is off by" in gpu.gradients(bench, "fp32")
 
 
+def test_weights_that_change_unheard_are_told(bench: gpu.Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.autograd.graph, "increment_version", lambda weights: None)
+    assert "do not hear that weights have changed" in gpu.recordings(bench)
+
+
+def test_what_breaks_does_not_stop_the_rest() -> None:
+    assert gpu.attempted(lambda: "ok") == ("ok", False)
+    assert gpu.attempted(lambda: str(1 / 0)) == ("ZeroDivisionError: division by zero", True)
+
+
 def test_speeds_are_above_0(bench: gpu.Bench) -> None:
     assert bench.rate(bench.trainer(gpu.SMALL, 8)) > 0
     assert bench.rate(gpu.sampler(bench, 8)) > 0

@@ -1,14 +1,17 @@
 """What every sequence VAE keeps to: shapes, causality, and two roads to the same logits."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from seqvae.config import INITIALISATIONS, ModelConfig
 from seqvae.embedding import dropped_out
 from seqvae.presets import preset
-from seqvae.vae import SequenceVAE
+from seqvae.updating import update
+from seqvae.vae import Noise, SequenceVAE
 
 SMALL = {"vocabulary_size": 7, "length": 5, "encoder_size": 6, "decoder_size": 8, "latent_size": 3}
 TEXT = {"bos": 0, "eos": 1, "blank": 2}
@@ -20,6 +23,9 @@ CONFIGS = {
     "z at the start alone": ModelConfig(**SMALL, latent_to="start"),
     "mean-pooled": ModelConfig(**SMALL, summary="mean"),
     "max-pooled": ModelConfig(**SMALL, summary="max", encoder_layers=2),
+    "one way": ModelConfig(**SMALL, bidirectional=False, encoder_layers=2),
+    "one way, mean-pooled": ModelConfig(**SMALL, bidirectional=False, summary="mean"),
+    "one way, max-pooled": ModelConfig(**SMALL, bidirectional=False, summary="max"),
     "sentences": ModelConfig(
         **SMALL, **TEXT, embedding_size=4, bidirectional=False, initial_state="shared", bias=False
     ),
@@ -72,6 +78,45 @@ def test_steps_follow_weights_that_change(model: SequenceVAE, tokens: torch.Tens
             parameter.add_(0.1 * torch.randn_like(parameter))
             logits, _ = model.decoder.step(model.decoder.start(z), None)
             torch.testing.assert_close(logits, model.decode(z, tokens)[:, 0])
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.SGD])
+def test_steps_follow_an_optimizer(model: SequenceVAE, tokens: torch.Tensor, kind: Any) -> None:
+    """A fused one, too, which moves the weights without a word."""
+    model, z = model.float(), torch.randn(4, 3)
+    optimizer = kind(model.decoder.parameters(), lr=0.1, fused=True)
+    for _ in range(3):
+        with torch.no_grad():
+            logits, _ = model.decoder.step(model.decoder.start(z), None)
+            torch.testing.assert_close(logits, model.decode(z, tokens)[:, 0])
+        optimizer.zero_grad()
+        lost = model.distortion(z, tokens).mean()
+        lost.backward()
+        assert update(optimizer, lost.detach(), 1.0)
+
+
+@pytest.mark.parametrize("changes", [{}, {"summary": "mean"}, {"summary": "max", "bidirectional": False}])
+@pytest.mark.parametrize("lengths", [None, torch.tensor([5, 3, 1, 4])])
+def test_an_lstm_in_fp16_goes_with_the_rest_in_bf16(
+    tokens: torch.Tensor, monkeypatch: pytest.MonkeyPatch, lengths: torch.Tensor | None, changes: dict[str, Any]
+) -> None:
+    """On a GPU autocast gives fp16 out of cuDNN's LSTM whatever type is asked for: the same is done here."""
+    model = SequenceVAE(ModelConfig(**SMALL, **changes))
+    plain = nn.LSTM.forward
+
+    def in_half(lstm: nn.LSTM, inputs: Any, state: Any = None) -> Any:
+        with torch.autocast("cpu", enabled=False):
+            state = None if state is None else tuple(each.float() for each in state)
+            outputs, last = plain(lstm, inputs.to(torch.float32), state)
+        return outputs.to(torch.float16), tuple(each.half() for each in last)
+
+    monkeypatch.setattr(nn.LSTM, "forward", in_half)
+    for noise in (Noise(), Noise(scheduled=0.5, parallel=True)):
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16):
+            terms = model(tokens, lengths, noise=noise)
+        (terms.distortion + terms.rates.sum(-1)).mean().backward()
+        assert all(each.grad is not None and each.grad.isfinite().all() for each in model.parameters())
 
 
 def test_steps_have_the_gradient_of_the_teacher_forced_pass(model: SequenceVAE, tokens: torch.Tensor) -> None:

@@ -225,14 +225,16 @@ def test_an_update_is_that_of_torch_with_clipping(kind: Any, how: str, most: flo
     if kind is torch.optim.Adam and how == "sparse":
         pytest.skip("Adam moves all rows")
 
-    def weights(sparse: bool, fused: bool, updated: Callable[[Any, torch.Tensor], object]) -> list[torch.Tensor]:
+    def weights(
+        sparse: bool, fused: bool, updated: Callable[[Any, torch.Tensor], object], raised: float = 1.0
+    ) -> list[torch.Tensor]:
         torch.manual_seed(0)
         rows, linear = nn.Embedding(9, 4, sparse=sparse), nn.Linear(4, 2)
         optimizer = kind([rows.weight, *linear.parameters()], lr=0.1, fused=fused)
         for step in range(4):
             optimizer.zero_grad()
             loss = linear(rows(torch.tensor([1, 1, 5, step]))).square().sum()
-            loss.backward()
+            (loss * raised).backward()
             if step == 2:
                 linear.bias.grad *= torch.nan  # type: ignore[operator]
             updated(optimizer, loss.detach())
@@ -245,6 +247,12 @@ def test_an_update_is_that_of_torch_with_clipping(kind: Any, how: str, most: flo
 
     ours = weights(how == "sparse", how == "fused", lambda optimizer, loss: update(optimizer, loss, most))
     for one, other in zip(ours, weights(False, False, plainly), strict=True):
+        torch.testing.assert_close(one, other)
+
+    def lowered(optimizer: Any, loss: torch.Tensor) -> None:
+        update(optimizer, loss, most, raised=128.0)
+
+    for one, other in zip(ours, weights(how == "sparse", how == "fused", lowered, raised=128.0), strict=True):
         torch.testing.assert_close(one, other)
 
 
