@@ -116,23 +116,20 @@ def open_run(config: Config, dataset: Path, out: Path, *, resume: bool, force: b
     data, device = SequenceData(dataset), choose_device(config.training.device, world)
     data.settle(device)
     model = new_model(config).to(device)
-    run = Run(out, config, data, model, device, world, Progress(**state["done"]) if state else Progress())
     if state:
         model.load_state_dict(state["model"])
+    run = Run(out, config, data, model, device, world, Progress(**state["done"]) if resume else Progress())
+    if resume:
         run.optimization.load_state_dict(state["optimization"])
         if run.average is not None:
             run.average.load_state_dict(state["average"])
-    elif config.start_from is not None:
-        if world.first:
-            model.load_state_dict(load_model(find_model(config.start_from)).model.state_dict())
-        world.take_from_first(model.state_dict().values())
     return run
 
 
 def _set_up(
     config: Config, dataset: Path, out: Path, *, resume: bool, force: bool, world: World
 ) -> tuple[Config, dict[str, Any]]:
-    """Refuse what cannot be trained, else make the folder; the settings, and the state of a run that is resumed."""
+    """Refuse what cannot be trained, else make the folder; the settings, and the state or the weights to go on from."""
     data, device = SequenceData(dataset), choose_device(config.training.device, world)
     if not len(data.dataset.split("valid")):
         raise TrainingError(f"{dataset} has nothing to validate on: its sequences are too few, add more")
@@ -142,10 +139,12 @@ def _set_up(
         _check_parts(training, world)
         if training.select.startswith("note_on") and data.tokenizer.note_on is None:
             raise OptionError(f"--select {training.select}: text has no notes; choose elbo or distortion")
+    state: dict[str, Any] = {}
     if config.start_from is not None and not resume:
         check_start(config, data.tokenizer.to_json())
+        state["model"] = load_model(find_model(config.start_from)).model.state_dict()  # before it may be replaced
     _open_folder(out, config, resume=resume, force=force)
-    return config, load_state(out / STATE_FILE) if resume else {}
+    return config, load_state(out / STATE_FILE) if resume else state
 
 
 def _check_parts(training: TrainConfig, world: World) -> None:

@@ -1,6 +1,7 @@
 """A run that starts from another model has its weights, its sizes and its tokenizer."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,15 @@ def test_a_start_that_does_not_fit_is_refused_before_anything_is_made(shelf: Pat
     with pytest.raises(ModelError, match="no model 'nothing'"):
         train(gone, shelf / "tunes" / "dataset", tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_may_be_replaced_by_one_that_starts_from_it(shelf: Path, tmp_path: Path) -> None:
+    shutil.copytree(shelf / "runs" / "music", tmp_path / "run")
+    before, begun = model_weights(tmp_path / "run"), settings(str(tmp_path / "run"))
+    hardly = dataclasses.replace(begun.training, learning_rate=1e-9, final_learning_rate=0.0)
+    begun = dataclasses.replace(begun, training=hardly)
+    train(begun, shelf / "tunes" / "dataset", tmp_path / "run", force=True, progress=False)
+    assert far(before, model_weights(tmp_path / "run")) < 1e-6
 
 
 def test_sentences_take_the_vocabulary_that_is_given(shelf: Path, tmp_path: Path) -> None:
