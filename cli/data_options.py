@@ -11,7 +11,7 @@ from cli.options import at_least, choice, switch
 from data_prep import meters, programs
 from data_prep.errors import InputError
 from data_prep.files import TEXT_SUFFIXES, find_sources
-from seqvae.config import LONG, MUSIC, MUSIC_OPTIONS, SPELLED, TEXT, TEXT_OPTIONS, WORDS, Config, DataConfig
+from seqvae.config import LONG, MUSIC, MUSIC_OPTIONS, SETTINGS, SPELLED, TEXT, TEXT_OPTIONS, WORDS, Config, DataConfig
 from seqvae.errors import OptionError
 
 if TYPE_CHECKING:
@@ -154,16 +154,14 @@ def fit_to_dataset(config: Config, dataset: "Dataset", given: Mapping[str, Any])
     Raises:
         OptionError: the dataset is of the other kind, or an option `given` asks for what it has not.
     """
-    kind, made = dataset.tokenizer.kind, dict(dataset.info["options"])
+    kind, made = dataset.tokenizer.kind, dataset.settings()
     if kind != config.data.kind:
         raise OptionError(
             f"{dataset.path} is {kind}, and preset {config.name} is for {config.data.kind}: choose another"
         )
-    if kind == MUSIC:
-        made["programs"] = programs.text(frozenset(made["programs"]))
     for option, field in FIELDS.items():
         if given[option] is not None and getattr(config.data, field) != made[field]:
             name = option.replace("_", "-")
             raise OptionError(f"--{name} {given[option]}: {dataset.path} was prepared with {name} {made[field]}")
-    fields = ("tokenizer", *TEXT_OPTIONS) if kind == TEXT else MUSIC_OPTIONS
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, **{name: made[name] for name in fields}))
+    fitted = dataclasses.replace(config.data, **{name: made[name] for name in SETTINGS[kind]})
+    return dataclasses.replace(config, data=fitted)

@@ -9,6 +9,7 @@ from cli import inputs, options
 from cli.console import say
 from cli.outputs import refuse_existing
 from data_prep.meters import count
+from seqvae.errors import OptionError
 
 
 def encode(
@@ -32,6 +33,8 @@ def encode(
       seqvae encode notes.txt --model runs/notes-text-words --out notes.npz
       python -c "import numpy; print(numpy.load('latents.npz')['mean'].shape)"
     """
+    if out.suffix.lower() != ".npz":
+        raise OptionError(f"--out {out}: must end in .npz, as latents are written")
     refuse_existing([out], force)
     from seqvae.trained import load
 

@@ -55,7 +55,7 @@ def evaluate(
     sources: Sources,
     split: Split = None,
     samples: Samples = 16,
-    seed: Annotated[int, typer.Option(metavar="N", callback=options.at_least(0), help="Of the noise.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", callback=options.a_seed, help="Of the noise.")] = 0,
     encoding: options.Encoding = None,
     model: options.Model = None,
     device: options.Device = "auto",
@@ -77,7 +77,7 @@ def evaluate(
       seqvae evaluate ptb.test.txt --samples 500 --model runs/ptb
     """
     if json_file is not None:
-        refuse_existing([json_file], force)
+        refuse_existing([json_file], force, "--json")
     from seqvae.trained import load
 
     vae = load(model, device, precision)

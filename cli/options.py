@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.console import option_name
-from seqvae.config import DEVICES, PRECISIONS
+from seqvae.config import DEVICES, MOST_SEED, PRECISIONS
 from seqvae.errors import OptionError
 
 DECODING = ("temperature", "top_k", "top_p", "beam", "length_penalty", "unknown")
@@ -32,6 +32,11 @@ def at_least(minimum: int) -> Check:
 def above_0(parameter: typer.CallbackParam, value: float | None) -> float | None:
     """A number above 0."""
     return _require(value is None or (math.isfinite(value) and value > 0), parameter, value, "above 0")
+
+
+def a_seed(parameter: typer.CallbackParam, value: int | None) -> int | None:
+    """A number that generators take."""
+    return _require(value is None or 0 <= value <= MOST_SEED, parameter, value, f"between 0 and {MOST_SEED:,}")
 
 
 def share_above_0(parameter: typer.CallbackParam, value: float | None) -> float | None:
@@ -83,7 +88,7 @@ Seed = Annotated[
     int | None,
     typer.Option(
         metavar="N",
-        callback=at_least(0),
+        callback=a_seed,
         help="Random numbers start here: the same seed makes the same again. Without it one is drawn, and told.",
     ),
 ]

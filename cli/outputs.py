@@ -22,19 +22,21 @@ if TYPE_CHECKING:
     from data_prep.score import Score
 
 
-def refuse_existing(paths: Iterable[Path], force: bool) -> None:
-    """Check, before any work, that these files may be written.
+def refuse_existing(paths: Iterable[Path], force: bool, option: str = "--out") -> None:
+    """Check, before any work, that these files, which `option` names, may be written.
 
     Raises:
-        OptionError: one exists and `force` is not given, or is a folder.
+        OptionError: one exists and `force` is not given, or is no file.
         InputError: there is no writing at that place.
     """
     paths = list(paths)
     for path in paths:
         if path.is_dir():
-            raise OptionError(f"--out {path}: is a folder, a file was expected")
+            raise OptionError(f"{option} {path}: is a folder, a file was expected")
+        if path.exists() and not path.is_file():
+            raise OptionError(f"{option} {path}: is a device, a file was expected")
         if os.path.lexists(path) and not force:
-            raise OptionError(f"{path} exists: replace it with --force, or choose another --out")
+            raise OptionError(f"{path} exists: replace it with --force, or choose another {option}")
     for parent in dict.fromkeys(path.parent for path in paths):
         _check_writable(parent)
 
@@ -81,6 +83,8 @@ class MidiFolder:
     noun = "MIDI file"  # what is made
 
     def __post_init__(self) -> None:
+        if self.out.suffix.lower() in (".mid", ".midi", ".txt"):
+            raise OptionError(f"--out {self.out}: several files are written, into a folder; name one")
         extras = [self.picture, *filter(None, [self.row])]
         refuse_existing((self.out / name for name in [*(f"{n}.mid" for n in self.names), *extras]), self.force)
 

@@ -5,6 +5,7 @@ run in .datasets and is named after the state of the files: the next run on them
 """
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -19,7 +20,7 @@ from data_prep.meters import count
 from seqvae.checks import check
 from seqvae.config import TEXT, Config
 from seqvae.errors import OptionError
-from seqvae.run_folder import check_place, read_config
+from seqvae.run_folder import check_place, check_spared, read_config
 
 if TYPE_CHECKING:
     from data_prep.dataset import Dataset
@@ -131,10 +132,13 @@ def _settled(given: Mapping[str, Any]) -> tuple[Config, Path, Path]:
     """The settings of the run, its dataset, which may have to be made first, and its folder."""
     sources, preset, resume, force = given["sources"] or [], given["preset"], given["resume"], given["force"]
     base = _base(given["start_from"], preset, sources)
-    run = given["out"] or _default_run(sources, base.name)
+    run = Path(os.path.abspath(given["out"])) if given["out"] else _default_run(sources, base, given["start_from"])
     if resume and force:
         raise OptionError("--resume goes on with a run, --force replaces it: give one of them")
     check_place(run, resume, force)
+    if given["start_from"] is not None and given["tokenizer"] is not None:
+        raise OptionError(f"--tokenizer {given['tokenizer']}: a run with --start-from has the vocabulary of that model")
+    check_spared(run, force, sources)
     if resume and given["start_from"] is not None:
         raise OptionError("--start-from begins a run, --resume goes on with one: give one of them")
     if resume and preset is None:
@@ -165,12 +169,12 @@ def _base(start_from: str | None, preset: str | None, sources: Sequence[Path]) -
     return settings(start_from, None if preset is None else data.read_preset(preset, sources))
 
 
-def _default_run(sources: Sequence[Path] | None, preset: str) -> Path:
+def _default_run(sources: Sequence[Path], base: Config, start_from: str | None) -> Path:
     if not sources:
         raise OptionError("SOURCE is missing: give files, folders or a dataset; or a run with --resume --out RUN")
     source = sources[0].resolve()
     stem = Path(source.stem).stem if source.suffix == ".gz" else source.stem
-    return Path("runs", f"{stem or 'run'}-{preset}")
+    return Path("runs", f"{stem or 'run'}-{'from-' * (start_from is not None)}{base.name}")
 
 
 def _dataset(sources: Sequence[Path], config: Config, run: Path, given: Mapping[str, Any]) -> "Dataset":
@@ -186,7 +190,7 @@ def _dataset(sources: Sequence[Path], config: Config, run: Path, given: Mapping[
         if before is None or not before.exists():
             raise OptionError(f"SOURCE is missing: what {run} was trained on is not there any more ({before})")
         return dataset.open_dataset(before)
-    chosen, vocabulary = data.data_options(config.data), _vocabulary(config)
+    chosen, vocabulary = data.data_options(config.data), _vocabulary(config, before)
     place = sources[0]
     if raw:
         place = run.parent / DATASETS / dataset.fingerprint(sources, chosen, **splits, vocabulary=vocabulary)[:16]
@@ -201,10 +205,14 @@ def _dataset(sources: Sequence[Path], config: Config, run: Path, given: Mapping[
     return made
 
 
-def _vocabulary(config: Config) -> "TextTokenizer | None":
-    """Of text the tokenizer of the model that the run starts from, if it does."""
+def _vocabulary(config: Config, before: Path | None) -> "TextTokenizer | None":
+    """Of text the tokenizer of the model that the run starts from, if it does, or has started from before."""
     if config.start_from is None or config.data.kind != TEXT:
         return None
+    if before is not None and before.exists():  # where the model may be gone
+        from data_prep.dataset import open_dataset
+
+        return cast("TextTokenizer", open_dataset(before).tokenizer)
     from data_prep.tokenizers.base import create
     from seqvae.starting import tokenizer_of
 

@@ -6,12 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.options import above_0, at_least, choice, share, switch
+from cli.options import a_seed, above_0, at_least, choice, share, switch
 from seqvae import config as settings
 from seqvae.config import Config
 from seqvae.errors import OptionError
 
 BUDGET = ("epochs", "steps", "minutes")
+ANNEALED = ("annealing_steps", "annealing_epochs")
 TRAINING = {field.name for field in dataclasses.fields(settings.TrainConfig)}
 MODEL = ("posterior", "gamma", "minimum_rate", "summary", "latent_to", "dropout")
 
@@ -33,7 +34,7 @@ Steps = Annotated[int | None, _whole("End after so many steps of the optimizer."
 Minutes = Annotated[float | None, typer.Option(metavar="N", callback=above_0, help="End after so long.")]
 Patience = Annotated[int | None, _whole("End after N epochs without a better valid score.")]
 Select = Annotated[str | None, choice(settings.SELECTIONS, "The valid score by which the best model is kept.")]
-Seed = Annotated[int | None, typer.Option(metavar="N", callback=at_least(0), help="Random numbers start here.")]
+Seed = Annotated[int | None, typer.Option(metavar="N", callback=a_seed, help="Random numbers start here.")]
 Device = Annotated[str | None, choice(settings.DEVICES, "Where to compute.")]
 Precision = Annotated[str | None, choice(settings.PRECISIONS, "Of matrix products.")]
 
@@ -121,9 +122,9 @@ def with_training_options(config: Config, given: Mapping[str, Any]) -> Config:
 
 
 def _refuse_what_phases_set(config: Config, changes: Mapping[str, Any]) -> None:
-    budget = any(name in phase.changes for phase in config.phases for name in BUDGET)
     for name, value in changes.items():
-        if (budget and name in BUDGET) or any(name in phase.changes for phase in config.phases):
+        alike = next((names for names in (BUDGET, ANNEALED) if name in names), (name,))
+        if any(each in phase.changes for phase in config.phases for each in alike):
             raise OptionError(
                 f"--{name.replace('_', '-')} {value}: the phases of preset {config.name} set it; write the preset to a "
                 f"file with `seqvae presets {config.name} > mine.toml` and change it there"

@@ -13,6 +13,7 @@ import csv
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from data_prep import melody_dataset, text_dataset
+from data_prep import melody_dataset, programs, text_dataset
 from data_prep.building import NO_FILES, Files, Job, reasons
 from data_prep.errors import InputError
 from data_prep.files import MUSIC, TEXT, Source, taken
@@ -67,6 +68,13 @@ class Dataset:
                 if split == name and int(row) == len(places):
                     places.append((source, int(place)))
         return places
+
+    def settings(self) -> dict[str, Any]:
+        """The options it was made with, as people write them, and the name of its tokenizer."""
+        made = self.info["options"] | {"tokenizer": self.tokenizer.name}
+        if "programs" in made:
+            made["programs"] = programs.text(frozenset(made["programs"]))
+        return made
 
     @property
     def skipped(self) -> list[tuple[str, str]]:
@@ -151,7 +159,7 @@ def prepare(
         InputError: the place is taken, another process is making the same, or no file gives anything; then the message
             counts the reasons.
     """
-    out = Path(out)
+    out = Path(os.path.abspath(out))
     _check_place(out, force)
     if min(split) < 0 or split[0] <= 0 or abs(sum(split) - 1) > 1e-6:
         raise InputError(f"shares {split} of train, valid and test: they must sum to 1, and train must have one")
@@ -179,12 +187,16 @@ def prepare(
 def _groups(
     sources: Sequence[Path], options: Options, valid: Sequence[Path], test: Sequence[Path]
 ) -> tuple[Files, Files, Files]:
+    """The files for train, valid and test; what the last two name is in train no more."""
     kind = _kind(options)
-    return (
-        Files.of(sources, kind),
-        Files.of(valid, kind) if valid else NO_FILES,
-        Files.of(test, kind) if test else NO_FILES,
-    )
+    train, own_valid, own_test = (Files.of(paths, kind) if paths else NO_FILES for paths in (sources, valid, test))
+    named = {os.path.realpath(source.path) for files in (own_valid, own_test) for source in files.found}
+    if named:
+        rest = tuple(source for source in train.found if os.path.realpath(source.path) not in named)
+        if not rest:
+            raise InputError("all files are given for valid or for test: there is none to train on")
+        train = Files(train.given, rest)
+    return train, own_valid, own_test
 
 
 def _check_place(out: Path, force: bool) -> None:

@@ -51,7 +51,10 @@ def named_sources(paths: Sequence[Path], kind: str = MUSIC) -> list[Source]:
     found: dict[Path, Source] = {}
     names: set[str] = set()
     for path in map(Path, paths):
-        for file in _files_of(path, kind):
+        files = list(_files_of(path, kind))
+        if not files and len(paths) > 1:
+            raise InputError(f"no {kind} found in {path}; leave it out")
+        for file in files:
             key = Path(os.path.abspath(file))
             if key not in found:
                 name = _free_name(file, path, names)

@@ -13,6 +13,7 @@ import re
 import unicodedata
 import warnings
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
@@ -49,12 +50,23 @@ def read_all(path: Path) -> tuple[list[Piece], list[tuple[str, str]]]:
         data = streams.score_bytes(path)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
-    except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        KeyError,
+        NotImplementedError,
+        RuntimeError,
+        UnicodeError,
+    ) as error:
         raise InputError(f"{path}: this is no compressed MusicXML ({_line(error)})") from error
     if not data.strip():
         raise InputError(f"{path}: the file is empty")
     if path.suffix.lower() == ".abc":
-        return _each(tunebook.split(_text(data)), tunebook.parse, tunebook.title)
+        tunes = tunebook.split(_text(data))
+        if not tunes:
+            raise InputError(f"{path}: there is no tune in it; each begins with a line X:")
+        return _each(tunes, tunebook.parse, tunebook.title)
     if path.suffix.lower() == ".krn":
         return _each([_text(data)], lambda text: streams.parse_kern(text, path.stem), lambda _: path.stem)
     return _each([data], lambda xml: streams.parse_xml(xml, path.stem), lambda _: path.stem)

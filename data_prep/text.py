@@ -121,6 +121,11 @@ def sentences(path: Path, encoding: str = "utf-8") -> Iterator[Line]:
                 yield Line(number, clean(raw[:MOST]), len(raw) <= MOST, "\0" in raw)
     except UnicodeDecodeError as error:
         raise InputError(_not_decoded(path, number + 1, encoding, error)) from error
+    except UnicodeError as error:  # utf-16 without a byte order mark
+        raise InputError(
+            f"{path}, line {number + 1}: not {encoding} ({error}); say what it is with --encoding, e.g. {encoding}-le, "
+            f"{encoding}-be or utf-8"
+        ) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{path}: it is no whole gzip file ({error})") from error
     except OSError as error:

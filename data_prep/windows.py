@@ -79,12 +79,13 @@ def windows(piece: Piece, options: MelodyOptions) -> list[Window]:
     """
     tracks = _melody_tracks(piece, options)
     bar, parts, longest = steps_per_bar(options.meter), _parts(piece), 0
+    most = max(options.max_bars, options.bars)
     found: dict[bytes, tuple[_Part, int]] = {}
     for notes in tracks:
         for part, inside in _split(notes, parts):
             if not _serves(part.meter, options):
                 continue
-            for melody in melodies(quantize(inside, piece.ticks_per_quarter), bar, options.max_bars):
+            for melody in melodies(quantize(inside, piece.ticks_per_quarter), bar, most):
                 longest = max(longest, len(melody.ids) // bar)
                 for step, ids in _slices(melody.ids, bar, options.bars):
                     found.setdefault(ids, (part, melody.begin + step))

@@ -1,6 +1,6 @@
 """Averages of the weights along a training, which are often better than the last ones.
 
-    average <- average + max(1 - decay^EVERY, 1 / n) (weights - average),   n = 1, 2, ... each EVERY steps
+    average <- average + max(1 - decay^k, 1 / n) (weights - average),   n = 1, 2, ... each k steps
 
 At first that is the mean of all weights so far (Polyak & Juditsky 1992, SIAM J. Control Optim. 30), then a moving one
 over some 1 / (1 - decay) steps. It takes away the noise of the last steps, as a falling learning rate does.
@@ -16,15 +16,16 @@ from seqvae.vae import SequenceVAE
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
-EVERY = 10  # steps: looking at each would take longer and change little
+EVERY = 10  # k, in steps, or an epoch if that is shorter: looking at each step would take longer and change little
 
 
 class WeightAverage:
     """A model whose weights are the average of another's."""
 
-    def __init__(self, like: SequenceVAE, decay: float) -> None:
+    def __init__(self, like: SequenceVAE, decay: float, steps_per_epoch: int = EVERY) -> None:
         """`like` is a model of the same kind, which becomes the average."""
-        self._most = 1.0 - decay**EVERY
+        self._every = min(EVERY, steps_per_epoch)
+        self._most = 1.0 - decay**self._every
         self._averaged = AveragedModel(like, multi_avg_fn=self._move, use_buffers=True)
         self._averaged.requires_grad_(False)
         for part in self.model.modules():
@@ -38,11 +39,13 @@ class WeightAverage:
 
     def add(self, model: SequenceVAE, step: int) -> None:
         """After a step of the phase, counted from 0."""
-        if step % EVERY == 0:
+        if step % self._every == 0:
             self._averaged.update_parameters(model)
 
-    def restart(self) -> None:
-        """Forget what was added."""
+    def restart(self, model: SequenceVAE) -> None:
+        """Forget what was added, for the weights of a model, which count no more once others come."""
+        self._averaged.n_averaged.zero_()
+        self._averaged.update_parameters(model)
         self._averaged.n_averaged.zero_()
 
     def state_dict(self) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def _check_data(data: DataConfig) -> None:
     usual = DataConfig()
     for option in settings.TEXT_OPTIONS if data.kind == settings.MUSIC else settings.MUSIC_OPTIONS:
         if getattr(data, option) != getattr(usual, option):
-            name = option.replace("_", "-")
+            name = settings.SPELLED.get(option, option).replace("_", "-")
             raise OptionError(f"--{name} {getattr(data, option)}: the tokenizer {data.tokenizer} reads {data.kind}")
 
 
@@ -108,6 +108,8 @@ def _check_training(training: TrainConfig) -> None:
         training.transpose,
         "0 to 11",
     )
+    seed = training.seed
+    _require(seed <= settings.MOST_SEED, "seed", seed, f"at most {settings.MOST_SEED:,}")
     decay = training.weight_average
     _require(decay is None or 0 <= decay < 1, "weight_average", decay, "0 or more and below 1")
     most = training.batch_size

@@ -32,6 +32,7 @@ LATENT_TO = ("steps", "start")
 INITIAL_STATES = ("separate", "shared")
 INITIALISATIONS = ("orthogonal", "uniform")
 RESETS = ("none", "encoder", "decoder")
+MOST_SEED = 2**62  # torch takes twice that, and some are counted up from it
 MUSIC, TEXT = "music", "text"
 TOKENIZERS = {"melody": MUSIC, "words": TEXT, "characters": TEXT, "huggingface": TEXT}  # and what they read
 LONG = ("cut", "drop")
@@ -73,6 +74,7 @@ TEXT_OPTIONS = (
     *("vocabulary_size", "min_count", "max_length", "long"),
     *("split", "lowercase", "encoding", "tokenizer_file"),
 )
+SETTINGS = {MUSIC: ("tokenizer", *MUSIC_OPTIONS), TEXT: ("tokenizer", *TEXT_OPTIONS)}  # of DataConfig, by kind
 SPELLED = {"split": "words", "tokenizer_file": "tokenizer"}  # how the command line spells them, where it differs
 
 
@@ -174,17 +176,23 @@ class Config:
 
     name: str = "custom"
     description: str = ""
-    start_from: str | None = None  # the model whose weights are the first ones: see `starting`
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
     phases: tuple[Phase, ...] = ()
+    start_from: str | None = None  # the model whose weights are the first ones: see `starting`
 
     def stages(self) -> list[tuple[Phase, TrainConfig]]:
         """What is trained in turn: the phases with all their settings, or the one there is."""
         if not self.phases:
             return [(Phase("training"), self.training)]
-        return [(phase, dataclasses.replace(self.training, **phase.changes)) for phase in self.phases]
+        return [(phase, self._changed(phase.changes)) for phase in self.phases]
+
+    def _changed(self, changes: dict[str, Any]) -> TrainConfig:
+        """The training with changes, of which one may say in steps what was said in epochs."""
+        if "annealing_steps" in changes:
+            changes = {"annealing_epochs": None} | changes
+        return dataclasses.replace(self.training, **changes)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries, ready for JSON."""
@@ -235,7 +243,7 @@ def _toml_lines(values: dict[str, Any]) -> list[str]:
 
 
 def _toml_value(value: str | bool | int | float) -> str:
-    return json.dumps(value, ensure_ascii=False)  # TOML's scalars are written as JSON's
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML's scalars are written as JSON's
 
 
 def _build(kind: type, values: dict[str, Any], where: str) -> Any:

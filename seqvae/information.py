@@ -45,13 +45,13 @@ def information(posterior: Normal, samples: int | None = None, seed: int = 0) ->
     """
     generator = torch.Generator().manual_seed(seed)
     mean, scale = _exact(posterior.loc), _exact(posterior.scale)
+    rate = float(rate_per_dimension(Normal(mean, scale)).sum(-1).mean())
     if len(mean) > MOST:
         some = torch.randperm(len(mean), generator=generator)[:MOST].to(mean.device)
         mean, scale = mean[some], scale[some]
     samples = samples or math.ceil(MOST / len(mean))
     noise = torch.randn(samples, *mean.shape, generator=generator, dtype=mean.dtype).to(mean.device)
     told = math.fsum(_told(mean, scale, mean + scale * each) for each in noise) / samples
-    rate = float(rate_per_dimension(Normal(mean, scale)).sum(-1).mean())
     return Information(told, rate - told, math.log(len(mean)))
 
 

@@ -1,6 +1,7 @@
 """What `encode` gives: posteriors with where they come from, in memory and as a `.npz` without pickle."""
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,11 +64,13 @@ class Latents:
         if not path.is_file():
             raise ModelError(f"{path}: no such latents file")
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 found = dict(arrays)
-        except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile):  # TypeError: a bare array, a .npy
+            return cls._of(found, path)
+        except ModelError:
+            raise
+        except (OSError, ValueError, EOFError, TypeError, NotImplementedError, zipfile.BadZipFile, zlib.error):
             raise ModelError(f"{path} is no latents file: expected a .npz made by seqvae encode") from None
-        return cls._of(found, path)
 
     @classmethod
     def _of(cls, found: dict[str, np.ndarray], path: Path) -> "Latents":

@@ -52,6 +52,14 @@ class Averages:
         self._sums += found[:-3]
         self._latest = _means(found) or self._latest
 
+    def state_dict(self) -> dict[str, Any]:
+        """What is needed to go on in the middle of an epoch, once looked at."""
+        return {"steps": self._steps, "sums": self._sums}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The reverse of `state_dict`."""
+        self._steps, self._sums = state["steps"], state["sums"].clone()
+
     def means(self) -> dict[str, float]:
         """Averages over the sequences."""
         return {f"train_{name}": mean for name, mean in _means(self._sums).items()}
@@ -105,7 +113,8 @@ class MetricsLog:
 
 
 def _board(run: Path) -> Any:
-    if importlib.util.find_spec("tensorboard") is None:
+    writable = str(run).isprintable()  # TensorBoard's own files cannot lie anywhere
+    if importlib.util.find_spec("tensorboard") is None or not writable:
         return None
     from torch.utils.tensorboard import SummaryWriter
 

@@ -211,7 +211,7 @@ class Optimization:
         """A step of the discriminator, which sees the z of all parts beside draws of the prior; unless not finite."""
         errors = []
         for batch, z in zip(parts, latents, strict=True):
-            prior = _prior(z, self._generator(batch.part, number, 0))
+            prior = _prior(z, self._generator(batch.part, number, INNER_STEPS))  # of no other use: not the noise of z
             errors.append(adversary.error(z, prior) * batch.share)
         adversary.learn(torch.where(finite, torch.stack(errors).sum(), torch.nan), self.world)
 

@@ -1,5 +1,6 @@
 """How far a run has come: what must be known to go on, beside the weights and the optimizer."""
 
+import math
 from dataclasses import dataclass, field
 
 from seqvae.config import TrainConfig
@@ -63,7 +64,8 @@ class Progress:
         )
 
 
-def _score(valid: dict[str, float], training: TrainConfig) -> tuple[float, float]:
+def _score(valid: dict[str, float], training: TrainConfig) -> tuple[float, ...]:
     """What the best model is chosen by; while an accuracy is still 0, the bound decides."""
     sign = -1.0 if training.select == "distortion" else 1.0
-    return sign * valid[training.select], valid["elbo"]
+    found = sign * valid[training.select], valid["elbo"]
+    return tuple(-math.inf if math.isnan(each) else each for each in found)  # what cannot be told is no good

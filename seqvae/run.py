@@ -14,7 +14,7 @@ import torch
 
 from seqvae.averaging import WeightAverage
 from seqvae.checkpoint import load_model, load_state, save_model, save_state, write_atomically
-from seqvae.config import Config, TrainConfig
+from seqvae.config import SETTINGS, Config, TrainConfig
 from seqvae.data import SequenceData
 from seqvae.devices import autocast, choose_device, choose_precision
 from seqvae.distributed import World
@@ -23,7 +23,7 @@ from seqvae.metrics import Averages, MetricsLog
 from seqvae.model_files import find_model
 from seqvae.optimization import Optimization
 from seqvae.progress import Progress
-from seqvae.run_folder import CONFIG_FILE, MODEL_FILE, STATE_FILE, check_place, read_config
+from seqvae.run_folder import CONFIG_FILE, MODEL_FILE, STATE_FILE, check_place, check_spared, read_config
 from seqvae.starting import check_start
 from seqvae.vae import SequenceVAE
 from seqvae.whitening import whiten
@@ -55,13 +55,20 @@ class Run:
         """A new optimizer, with the settings of the phase."""
         self.phase, self.training = self.stages[self.done.phase]
         self.steps_per_epoch = self.data.steps_per_epoch(self.training.batch_size)
+        self._begin = math.ceil(self.done.began["step"] / self.steps_per_epoch) * self.steps_per_epoch
         self.precision = choose_precision(self.training.precision, self.device)
         self.optimization = Optimization(
             self.model, self.training, self.device, self.precision, self.steps_per_epoch, self.world
         )
         self.average = None
         if self.training.weight_average is not None:
-            self.average = WeightAverage(new_model(self.config).to(self.device), self.training.weight_average)
+            like, decay = new_model(self.config).to(self.device), self.training.weight_average
+            self.average = WeightAverage(like, decay, self.steps_per_epoch)
+
+    @property
+    def place(self) -> int:
+        """The number of the next batch in the order of batches; a phase begins with an epoch."""
+        return self._begin + self.done.within
 
     @property
     def kept(self) -> SequenceVAE:
@@ -73,8 +80,8 @@ class Run:
         if self.world.first:
             size, seed, transpose = self.training.batch_size, self.training.seed, self.training.transpose
             steps = math.ceil(min(WHITENED, len(self.data.train)) / size)
-            coming = range(self.done.step, self.done.step + steps)
-            batches = (self.data.training_batch(step, size, seed, transpose).to(self.device) for step in coming)
+            coming = range(self.place, self.place + steps)
+            batches = (self.data.training_batch(place, size, seed, transpose).to(self.device) for place in coming)
             with autocast(self.device, self.precision):
                 whiten(self.model, batches)
         self.world.take_from_first(self.model.state_dict().values())
@@ -92,7 +99,7 @@ class Run:
             self.model.load_state_dict(load_model(self.out / MODEL_FILE).model.state_dict())
         self.world.take_from_first(self.model.state_dict().values())
         if self.average is not None:
-            self.average.restart()
+            self.average.restart(self.model)
 
     def save(self) -> None:
         """Write what is needed to go on from here."""
@@ -100,6 +107,7 @@ class Run:
         state: dict[str, Any] = {
             "model": self.model.state_dict(),
             "optimization": self.optimization.state_dict(),
+            "sums": self.sums.state_dict(),
             "average": {} if self.average is None else self.average.state_dict(),
             "done": dataclasses.asdict(self.done),
         }
@@ -118,9 +126,14 @@ def open_run(config: Config, dataset: Path, out: Path, *, resume: bool, force: b
     model = new_model(config).to(device)
     if state:
         model.load_state_dict(state["model"])
+    if not resume:
+        renew(model, config.stages()[0][0].reset, config, 0)
     run = Run(out, config, data, model, device, world, Progress(**state["done"]) if resume else Progress())
+    if state and not resume:  # there is a model from the start, even if it is the one that was replaced
+        world.by_first(lambda: save_model(out / MODEL_FILE, model, config, data.tokenizer.to_json(), {}))
     if resume:
         run.optimization.load_state_dict(state["optimization"])
+        run.sums.load_state_dict(state["sums"])
         if run.average is not None:
             run.average.load_state_dict(state["average"])
     return run
@@ -143,6 +156,7 @@ def _set_up(
     if config.start_from is not None and not resume:
         check_start(config, data.tokenizer.to_json())
         state["model"] = load_model(find_model(config.start_from)).model.state_dict()  # before it may be replaced
+    check_spared(out, force, [dataset])
     _open_folder(out, config, resume=resume, force=force)
     return config, load_state(out / STATE_FILE) if resume else state
 
@@ -154,11 +168,13 @@ def _check_parts(training: TrainConfig, world: World) -> None:
             f"--batch-size {training.batch_size}: must be at least {parts}, for {world.size} processes with "
             f"--accumulate {training.accumulate}"
         )
+    if parts > 1 and training.free_bits is not None and training.free_bits_per == "batch":
+        raise OptionError("--free-bits-per batch needs a batch at a time: leave out --accumulate, and torchrun")
 
 
 def fitted(config: Config, data: SequenceData, dataset: Path) -> Config:
-    """The configuration with what follows from the dataset's tokenizer."""
-    tokenizer = data.tokenizer
+    """The configuration with what follows from the dataset: its options, and the sizes of its tokenizer."""
+    tokenizer, made = data.tokenizer, data.dataset.settings()
     model = dataclasses.replace(
         config.model,
         vocabulary_size=tokenizer.vocabulary_size,
@@ -168,7 +184,9 @@ def fitted(config: Config, data: SequenceData, dataset: Path) -> Config:
         pad=tokenizer.pad,
         blank=tokenizer.blank,
     )
-    described = dataclasses.replace(config.data, dataset=str(Path(dataset).resolve()))
+    described = dataclasses.replace(
+        config.data, **{name: made[name] for name in SETTINGS[tokenizer.kind]}, dataset=str(Path(dataset).resolve())
+    )
     return dataclasses.replace(config, model=model, data=described)
 
 
@@ -179,15 +197,22 @@ def new_model(config: Config, number: int = 0) -> SequenceVAE:
         return SequenceVAE(config.model)
 
 
+def renew(model: SequenceVAE, part: str, config: Config, phase: int) -> None:
+    """Let a part of a model, or none, begin anew in a phase."""
+    if part != "none":
+        getattr(model, part).load_state_dict(getattr(new_model(config, phase), part).state_dict())
+
+
 def _open_folder(out: Path, config: Config, *, resume: bool, force: bool) -> None:
     """Make the run folder, or make sure that it is the one to resume."""
     check_place(out, resume, force)
     if resume:
         _check_resumable(read_config(out), config, out)
     elif out.exists():
-        shutil.rmtree(out)
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / CONFIG_FILE, lambda to: to.write_text(config.to_toml(), encoding="utf-8"))
+        shutil.rmtree(out.resolve())
+    out.resolve().mkdir(parents=True, exist_ok=True)
+    toml = config.to_toml()
+    write_atomically(out / CONFIG_FILE, lambda to: to.write_text(toml, encoding="utf-8", errors="surrogateescape"))
 
 
 def _check_resumable(before: Config, config: Config, out: Path) -> None:

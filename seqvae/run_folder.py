@@ -1,6 +1,8 @@
 """A run's folder: what its files are called, what its settings were, and whether a run may begin there."""
 
 import os
+import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 from seqvae.config import Config
@@ -22,11 +24,33 @@ def check_place(run: Path, resume: bool, force: bool) -> None:
         return
     if not force:
         raise OptionError(f"{run} exists: go on with --resume, replace it with --force, or choose another --out")
-    if not known:
+    if not _is_run(run):
         raise OptionError(f"--force: {run} is no run folder, and is left alone; choose another --out")
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder may be removed as a run: other programs have a config.toml, too."""
+    try:
+        sections = tomllib.loads((folder / CONFIG_FILE).read_text(encoding="utf-8", errors="surrogateescape"))
+        read_config(folder)
+    except (OSError, tomllib.TOMLDecodeError, OptionError):
+        return False
+    return {"model", "training"} <= sections.keys()
+
+
+def check_spared(run: Path, force: bool, sources: Sequence[Path]) -> None:
+    """Refuse to replace a run in whose folder there is what a new one is to be trained on.
+
+    Raises:
+        OptionError: it says what to do instead.
+    """
+    run = run.resolve()
+    for source in sources if force else ():
+        if run in (source.resolve(), *source.resolve().parents):
+            raise OptionError(f"--force: {source} lies in {run}, which would be removed; choose another --out")
 
 
 def read_config(run: Path) -> Config:
     """The settings of a run. Raises OptionError when they are damaged."""
     path = run / CONFIG_FILE
-    return Config.from_toml(path.read_text(encoding="utf-8", errors="replace"), str(path))
+    return Config.from_toml(path.read_text(encoding="utf-8", errors="surrogateescape"), str(path))

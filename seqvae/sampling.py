@@ -45,6 +45,8 @@ class Decoding:
             raise OptionError(f"--length-penalty {self.length_penalty}: must be 0 or more")
         if self.beam is not None and (self.temperature or self.top_k is not None or self.top_p is not None):
             raise OptionError(f"--beam {self.beam} draws nothing: leave out --temperature, --top-k and --top-p")
+        if self.beam is None and not self.temperature and (self.top_k is not None or self.top_p is not None):
+            raise OptionError("--top-k and --top-p: nothing is drawn at temperature 0; give --temperature too")
         if self.beam is None and self.length_penalty != 1.0:
             raise OptionError(f"--length-penalty {self.length_penalty} is for a search: give --beam too")
 

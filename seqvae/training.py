@@ -28,7 +28,7 @@ from seqvae.memory import keep_freed_memory
 from seqvae.metrics import Averages
 from seqvae.optimization import INNER_STEPS
 from seqvae.progress import Progress
-from seqvae.run import Run, new_model, open_run
+from seqvae.run import Run, open_run, renew
 from seqvae.run_folder import MODEL_FILE
 from seqvae.vae import SequenceVAE
 
@@ -117,7 +117,7 @@ def _train_phase(run: Run, interruption: Interruption, progress: bool, on_epoch:
             bar.update()
             ended = None
             over = run.done.share_of_budget(training, steps_per_epoch) >= 1.0
-            if over or run.done.step % steps_per_epoch == 0:
+            if over or run.done.within % steps_per_epoch == 0:
                 ended = _finish_epoch(run, on_epoch)
             if ended or asked:
                 return ended or "interrupted"
@@ -131,20 +131,23 @@ def _step(run: Run, share: float) -> None:
     """One step of training, with the encoder first trained to its end if that is asked for."""
     training, done, world = run.training, run.done, run.world
 
-    def parts_of(step: int) -> list[Batch]:
+    def parts_of(place: int) -> list[Batch]:
         return [
             run.data.training_batch(
-                step, training.batch_size, training.seed, training.transpose, part, world.size * training.accumulate
+                place, training.batch_size, training.seed, training.transpose, part, world.size * training.accumulate
             )
             for part in world.parts(training.accumulate)
         ]
 
     act: Callable[..., tuple[Tensor, Tensor]] = run.optimization.step
     if training.aggressive and done.aggressive:
-        chosen = np.random.default_rng([training.seed, done.step, 2]).integers(run.steps_per_epoch, size=INNER_STEPS)
+        epoch = run.place - run.place % run.steps_per_epoch
+        chosen = epoch + np.random.default_rng([training.seed, done.step, 2]).integers(
+            run.steps_per_epoch, size=INNER_STEPS
+        )
         run.optimization.train_encoder(lambda inner: parts_of(int(chosen[inner])), done.step, done.within)
         act = run.optimization.train_decoder
-    run.sums.add(*act(parts_of(done.step), done.step, done.within, share, done.halvings))
+    run.sums.add(*act(parts_of(run.place), done.step, done.within, share, done.halvings))
     if run.average is not None:
         run.average.add(run.model, done.within)
     done.step += 1
@@ -196,6 +199,7 @@ def _finish_epoch(run: Run, on_epoch: OnEpoch | None) -> str | None:
     if run.done.halvings > halvings:
         run.take_best()
         run.optimization.renew()
+        run.world.by_first(run.save)  # who is killed and resumed must not take the best model of a later epoch for this
     return ended
 
 
@@ -245,12 +249,7 @@ def _begin_next_phase(run: Run) -> None:
     run.take_best()
     run.done.next_phase()
     run.begin_phase()
-    if run.phase.reset != "none":
-        part, new = (
-            getattr(run.model, run.phase.reset),
-            getattr(new_model(run.config, run.done.phase), run.phase.reset),
-        )
-        part.load_state_dict(new.state_dict())
+    renew(run.model, run.phase.reset, run.config, run.done.phase)
     run.world.by_first(run.save)
 
 

@@ -32,11 +32,11 @@ def update(optimizer: torch.optim.Optimizer, loss: Tensor, most: float = float("
     if optimizer.defaults["fused"] and norm.device.type != "mps":
         optimizer.grad_scale, optimizer.found_inf = divisor, (~finite).float()  # type: ignore[attr-defined]
         optimizer.step()
-        # the fused step does not tell those who keep what they made of the weights, as `LSTMDecoder.step_weights` does
-        torch.autograd.graph.increment_version(_parameters(optimizer))
     elif finite:
         torch._foreach_div_(parts, divisor)
         optimizer.step()
+    if optimizer.defaults["fused"]:  # it does not tell those who keep what they made of the weights, as decoders do
+        torch.autograd.graph.increment_version(_parameters(optimizer))
     return finite
 
 

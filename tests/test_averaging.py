@@ -49,7 +49,9 @@ def test_at_first_it_is_the_mean_then_a_moving_average(decay: float) -> None:
             torch.testing.assert_close(parameter, torch.full_like(parameter, wanted))
     if decay == 0.9999:
         assert wanted == pytest.approx(values.mean())
-    average.restart()
+    again = SequenceVAE(MODEL)
+    average.restart(again)
+    assert_same(dict(average.model.state_dict()), dict(again.state_dict()))
     average.add(model, 0)
     assert_same(dict(average.model.state_dict()), dict(model.state_dict()))
 

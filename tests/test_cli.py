@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +74,13 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pitches = rng.integers(55, 80, 11).tolist()
         tune(pitches, 12).write_midi(folder / "tunes" / f"{number}.mid")
         tune(pitches, 12, meter=(3, 4)).write_midi(folder / "waltzes" / f"{number}.mid")
+    os.mkfifo(folder / "pipe.npz")
+    (folder / "site").mkdir()  # config.toml is a usual name
+    (folder / "site" / "config.toml").write_text('name = "x"')
+    shutil.copytree(folder / "tunes", folder / "run" / "tunes")
+    (folder / "run" / "config.toml").write_text(Config().to_toml())
+    (folder / "damaged.npz").write_bytes(b"PK\x03\x04" + bytes(200))
+    np.savez(folder / "odd.npz", mean=np.ones((1, 4), np.float32), bar=np.array(["first"]))
     np.savez(folder / "z4.npz", mean=rng.standard_normal((3, 4), dtype=np.float32))
     return folder
 
@@ -326,6 +334,34 @@ def small(tmp_path: Path) -> list[str]:
     return ["--preset", "small.toml"]
 
 
+def test_a_link_to_a_run_and_this_very_folder_are_places_for_a_run(
+    seqvae: Run, small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    succeed(seqvae("train", "@tunes", *small, "--out", "run"))
+    os.symlink("run", "link")
+    succeed(seqvae("train", "@tunes", *small, "--out", "link", "--force"))
+    assert Path("run/model.safetensors").is_file()
+    assert os.path.islink("link")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    succeed(seqvae("train", "@tunes", "--preset", tmp_path / "small.toml", "--out", "."))
+    assert (tmp_path / "empty" / "model.safetensors").is_file()
+    (tmp_path / "bare").mkdir()
+    monkeypatch.chdir(tmp_path / "bare")
+    succeed(seqvae("prepare", "@tunes", "--out", "."))
+    assert (tmp_path / "bare" / "train.npy").is_file()
+
+
+def test_a_folder_with_an_odd_name_is_one_to_work_in(
+    seqvae: Run, small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = Path(os.fsdecode(b"odd\xff\x7f"))
+    odd.mkdir()
+    monkeypatch.chdir(odd)
+    for more in ([], ["--resume", "--steps", 5]):
+        succeed(seqvae("train", "@tunes", "--preset", tmp_path / "small.toml", "--out", "run", *more))
+
+
 def test_train_prepares_once_tells_where_and_refuses_to_overwrite(seqvae: Run, small: list[str]) -> None:
     out = succeed(seqvae("train", "@tunes", *small))
     assert "windows" in out
@@ -484,6 +520,16 @@ WRONG_USE = [
     ["corpus", "nonsense", "--out", "x"],
     ["corpus", "miscFolk"],
     ["presets", "nonsense"],
+    ["sample", "--seed", 2**64, *TINY],
+    ["evaluate", "@tunes", "--seed", 2**64, *TINY],
+    ["train", "@tunes", "--seed", 2**64],
+    ["encode", "@a.mid", "--out", "latents.txt", *TINY],
+    ["encode", "@a.mid", "--out", "@pipe.npz", "--force", *TINY],
+    ["sample", "--out", "tune.mid", *TINY],
+    ["interpolate", "@a.mid", "@b.mid", "--top-k", 3, *TINY],
+    ["interpolate", "@a.mid", "@b.mid", "--top-p", 0.5, "--temperature", 0, *TINY],
+    ["train", "@tunes", "--force", "--out", "@site"],
+    ["train", "@run/tunes", "--force", "--out", "@run"],
 ]
 NO_MELODIES = ("nothing", "missing", "bad", "drums.mid", "flute.mid", "waltz.mid")
 FAILURES = [
@@ -504,6 +550,9 @@ FAILURES = [
     ["sample", *TINY, "--out", "@a.mid/below"],
     ["decode", "@text.mid", *TINY],
     ["decode", "@missing.npz", *TINY],
+    ["decode", "@damaged.npz", *TINY],
+    ["decode", "@odd.npz", *TINY],
+    ["prepare", "@tunes", "@nothing", "--out", "deep/D"],
     ["decode", "@tiny.safetensors", *TINY],
     ["decode", "@z4.npz", "--model", "@other.safetensors"],
     ["evaluate", "@waltz.mid", *TINY],

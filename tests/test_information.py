@@ -79,6 +79,9 @@ def test_of_too_many_sequences_some_are_taken(monkeypatch: pytest.MonkeyPatch) -
     found = information(Normal(100.0 * torch.arange(50.0).unsqueeze(1), torch.ones(50, 1)))
     assert found.cap == math.log(20)
     assert found.mutual_information == pytest.approx(found.cap)
+    q = posterior(50, 3, 1.0)
+    found, rate = information(q), kl_divergence(q, Normal(0.0, 1.0)).sum(-1).mean().item()
+    assert found.mutual_information + found.aggregate_rate == pytest.approx(rate)
 
 
 def test_same_seed_same_estimate() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,15 @@ import torch
 from small_trainings import config, melodies, sentences, weights
 from torch import nn
 
+from seqvae import optimization, training
 from seqvae import run as runs
 from seqvae.checkpoint import load_model, load_state
-from seqvae.config import Config, Phase
+from seqvae.config import Config, Phase, TrainConfig
 from seqvae.data import SequenceData
 from seqvae.embedding import TokenInput
+from seqvae.errors import OptionError
 from seqvae.optimization import Optimization
+from seqvae.progress import Progress
 from seqvae.training import train
 from seqvae.updating import update
 
@@ -192,6 +196,99 @@ def test_a_plateau_halves_the_rate_reloads_the_best_and_ends_at_last(text: Path,
         dataclasses.replace(wild, training=dataclasses.replace(wild.training, plateau_after=8)), text, tmp_path / "late"
     )
     assert late.epochs > 8
+
+
+def test_a_run_that_is_killed_after_a_halving_goes_on_from_the_best_model_of_that_time(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "SAVE_EVERY", 1e9)
+    settings = {"learning_rate_decay": "plateau", "plateau_patience": 1, "optimizer": "sgd", "clip": 100.0}
+    wild = config(**settings, learning_rate=50.0, steps=None, epochs=12)
+    train(wild, text, tmp_path / "whole")
+    elbos = [float(row["elbo"]) for row in rows(tmp_path / "whole")]
+    better = [n for n in range(1, len(elbos)) if elbos[n] > max(elbos[:n])]
+    worse = next(n for n in range(1, len(elbos)) if n not in better)  # the first halving comes after it
+    last = next(n for n in better if n > worse)  # model.safetensors is of this epoch
+
+    def kill(model: object, run: Path, step: int) -> None:
+        if step == int(rows(tmp_path / "whole")[last]["step"]):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(wild, text, tmp_path / "killed", on_epoch=kill)
+    train(wild, text, tmp_path / "killed", resume=True)
+    assert not differ(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
+
+
+def test_a_phase_has_whole_epochs_of_its_own(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+    plainly = SequenceData.training_batch
+
+    def watched(data: SequenceData, place: int, size: int, *rest: Any) -> Any:
+        asked.append((size, place))
+        return plainly(data, place, size, *rest)
+
+    monkeypatch.setattr(SequenceData, "training_batch", watched)
+    phases = (Phase("a", changes={"steps": 5}), Phase("b", changes={"steps": None, "epochs": 2, "batch_size": 12}))
+    train(config(*phases), text, tmp_path / "run")
+    each = SequenceData(text).steps_per_epoch(12)
+    assert [int(row["step"]) for row in rows(tmp_path / "run")] == [5, 5 + each, 5 + 2 * each]
+    places = [place for size, place in asked if size == 12]
+    assert places == list(range(places[0], places[0] + 2 * each))
+    assert places[0] % each == 0
+
+
+def test_aggressive_training_looks_at_the_batches_of_its_epoch(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    plainly = SequenceData.training_batch
+
+    def watched(data: SequenceData, place: int, *rest: Any) -> Any:
+        asked.append(place)
+        return plainly(data, place, *rest)
+
+    monkeypatch.setattr(SequenceData, "training_batch", watched)
+    for module in (optimization, training):
+        monkeypatch.setattr(module, "INNER_STEPS", 4)
+    train(config(aggressive=True, steps=None, epochs=2, batch_size=64), text, tmp_path / "run")
+    each = SequenceData(text).steps_per_epoch(64)
+    assert {place // each for place in asked} == {0, 1}
+    assert sum(place >= each for place in asked) > each
+
+
+def test_steps_and_epochs_of_annealing_replace_each_other() -> None:
+    base = config(Phase("a", changes={"annealing_steps": 7}), Phase("b"), annealing_epochs=3.0)
+    (_, one), (_, other) = base.stages()
+    assert (one.annealing_steps, one.annealing_epochs, other.annealing_epochs) == (7, None, 3.0)
+
+
+def test_free_bits_of_a_batch_need_all_of_it(text: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="--free-bits-per batch needs a batch at a time"):
+        train(config(free_bits=5.0, free_bits_per="batch", accumulate=2), text, tmp_path / "run")
+
+
+def test_what_cannot_be_told_is_not_the_best() -> None:
+    done, settings = Progress(), TrainConfig(select="note_on_free_running")
+    nan = {"note_on_free_running": math.nan, "elbo": -3.0}
+    assert done.is_better(nan, settings)
+    done.best = nan
+    assert done.is_better({"note_on_free_running": math.nan, "elbo": -2.0}, settings)
+    assert done.is_better({"note_on_free_running": 0.0, "elbo": -5.0}, settings)
+    done.best = {"note_on_free_running": 0.0, "elbo": -5.0}
+    assert not done.is_better({"note_on_free_running": 0.1, "elbo": -5.0} | nan, settings)
+
+
+def test_an_adversary_does_not_see_the_noise_of_z_twice(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = SequenceData(text)
+    fitted = runs.fitted(config(adversarial=1.0), data, text)
+    run = Optimization(runs.new_model(fitted), fitted.training, torch.device("cpu"), "fp32", 9)
+    seen: list[torch.Tensor] = []
+    error = run.adversary.error  # type: ignore[union-attr]
+    monkeypatch.setattr(run.adversary, "error", lambda z, prior: seen.append(prior) or error(z, prior))
+    run.step([data.training_batch(4, 16, 0)], 4, 4, 0.0, 0)
+    noise = torch.randn(seen[0].shape, generator=run._generator(0, 4))
+    assert not torch.allclose(seen[0], noise)
 
 
 def test_aggressive_training_ends_when_information_stops_rising(text: Path, tmp_path: Path) -> None:

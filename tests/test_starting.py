@@ -94,7 +94,7 @@ def test_where_a_run_came_from_is_kept(shelf: Path, tmp_path: Path) -> None:
     assert Config.from_toml(begun.to_toml()) == begun
     train(begun, shelf / "tunes" / "dataset", tmp_path / "run", progress=False)
     assert read_config(tmp_path / "run").start_from == str((shelf / "runs/music/model.safetensors").resolve())
-    assert load_model(tmp_path / "run" / "model.safetensors").config.start_from == "model.safetensors"
+    assert load_model(tmp_path / "run" / "model.safetensors").config.start_from == "music"
     assert settings("melody-2bar").start_from == "melody-2bar"
 
 
@@ -113,6 +113,15 @@ def test_a_start_that_does_not_fit_is_refused_before_anything_is_made(shelf: Pat
     with pytest.raises(ModelError, match="no model 'nothing'"):
         train(gone, shelf / "tunes" / "dataset", tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_part_may_begin_anew_at_once(shelf: Path, tmp_path: Path) -> None:
+    begun = settings(str(shelf / "runs" / "music"))
+    still = Phase("still", "decoder", {"learning_rate": 1e-30, "final_learning_rate": 0.0})
+    train(dataclasses.replace(begun, phases=(still,)), shelf / "tunes" / "dataset", tmp_path / "run", progress=False)
+    before, after = model_weights(shelf / "runs" / "music"), model_weights(tmp_path / "run")
+    for name in before:
+        assert torch.allclose(before[name], after[name]) == name.startswith("encoder"), name
 
 
 def test_a_run_may_be_replaced_by_one_that_starts_from_it(shelf: Path, tmp_path: Path) -> None:
@@ -142,7 +151,7 @@ def test_from_the_command_line(seqvae: Run, shelf: Path, tmp_path: Path, kind: s
     code, out, err = seqvae("train", source, "--start-from", f"@runs/{kind}", "--steps", 2, "--workers", 1)
     assert code == 0
     assert f"starting from {shelf}/runs/{kind}/model.safetensors, at a learning rate of " in err
-    run = tmp_path / "runs" / "mine-test"
+    run = tmp_path / "runs" / "mine-from-test"
     trained, start = load_model(run / "model.safetensors"), load_model(shelf / "runs" / kind / "model.safetensors")
     assert trained.tokenizer == start.tokenizer
     assert 0 < far(start.model.state_dict(), trained.model.state_dict()) < 0.1

@@ -103,6 +103,11 @@ def test_a_byte_order_mark_is_no_part_of_a_sentence(tmp_path: Path) -> None:
         ("one\ntwo".encode("utf-16"), "utf-8", "line 1: not utf-8 (byte 0xff); {}utf-16"),
         (b"one\n\xe2\x98", "utf-8", "line 2: not utf-8 (byte 0xe2); {}latin-1"),
         (b"one\ntw\xf6", "ascii", "line 2: not ascii (byte 0xf6); {}utf-8"),
+        (
+            "one\n".encode("utf-16-le"),
+            "utf-16",
+            "line 1: not utf-16 (UTF-16 stream does not start with BOM); {}utf-16-le",
+        ),
         ("one\n".encode("utf-16") + b"x", "utf-16", "line 2: not utf-16 (byte 0x78); {}utf-8"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "utf-8", "line 1: not utf-8 (byte 0x89), and with NUL bytes: it is no text"),
     ],

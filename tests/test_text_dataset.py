@@ -193,6 +193,17 @@ def test_files_of_their_own_for_valid_and_test(tmp_path: Path) -> None:
         prepare([train], tmp_path / "music", MelodyOptions(), valid=[valid])
 
 
+def test_files_for_valid_are_not_trained_on_where_the_sources_lead_to_them_too(tmp_path: Path) -> None:
+    for name in ("one", "two", "three"):
+        (tmp_path / f"{name}.txt").write_text(f"{name} and {name}\n")
+    own = {"valid": [tmp_path / "two.txt"], "test": [tmp_path / "three.txt"]}
+    data = prepare([tmp_path], tmp_path / "data", OPTIONS, **own)
+    assert {source for source, _ in data.index("train")} == {"one.txt"}
+    assert "two" not in data.tokenizer.symbols
+    with pytest.raises(InputError, match="there is none to train on"):
+        prepare(own["valid"], tmp_path / "other", OPTIONS, valid=own["valid"])
+
+
 def test_bad_files_for_valid_are_an_error(tmp_path: Path) -> None:
     train = write(tmp_path / "a.txt", lines(20))
     with pytest.raises(InputError, match=r"nothing in .*b.txt can be used: .*no sentence"):

@@ -96,6 +96,8 @@ def test_a_signal_saves_and_leaves(dataset: Path, tmp_path: Path) -> None:
     assert train(goal, dataset, run, resume=True).steps == result.steps + 3
     train(goal, dataset, tmp_path / "whole")
     assert_equal(weights(run), weights(tmp_path / "whole"))
+    one, other = metrics(run)[-1], metrics(tmp_path / "whole")[-1]
+    assert one | {"seconds": ""} == other | {"seconds": ""}
 
 
 def test_budgets(dataset: Path, tmp_path: Path) -> None:

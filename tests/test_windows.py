@@ -98,6 +98,7 @@ def test_a_melody_has_at_most_a_hundred_bars() -> None:
     music = piece([(bar * 16, bar * 16 + 16, 21 + bar % 87) for bar in range(120)])
     assert len(lines(music)) == 87
     assert len(lines(music, max_bars=3)) == 3
+    assert len(windows(music, MelodyOptions(bars=110))) == 1  # or as many as a window
 
 
 def test_every_change_of_tempo_and_meter_begins_a_part() -> None:
