@@ -77,13 +77,12 @@ class Run:
 
     def whiten(self) -> None:
         """Move the latents, as `whitening.whiten` does, by those of the sequences that come next."""
-        if self.world.first:
-            size, seed, transpose = self.training.batch_size, self.training.seed, self.training.transpose
-            steps = math.ceil(min(WHITENED, len(self.data.train)) / size)
-            coming = range(self.place, self.place + steps)
-            batches = (self.data.training_batch(place, size, seed, transpose).to(self.device) for place in coming)
-            with autocast(self.device, self.precision):
-                whiten(self.model, batches)
+        size, seed, transpose = self.training.batch_size, self.training.seed, self.training.transpose
+        steps = math.ceil(min(WHITENED, len(self.data.train)) / size)
+        coming = range(self.place, self.place + steps)
+        batches = (self.data.training_batch(place, size, seed, transpose).to(self.device) for place in coming)
+        with autocast(self.device, self.precision):
+            self.world.by_first(lambda: whiten(self.model, batches))
         self.world.take_from_first(self.model.state_dict().values())
 
     def look(self) -> None:
