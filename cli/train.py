@@ -136,18 +136,21 @@ def _settled(given: Mapping[str, Any]) -> tuple[Config, Path, Path]:
     if resume and force:
         raise OptionError("--resume goes on with a run, --force replaces it: give one of them")
     check_place(run, resume, force)
-    if given["start_from"] is not None and given["tokenizer"] is not None:
-        raise OptionError(f"--tokenizer {given['tokenizer']}: a run with --start-from has the vocabulary of that model")
-    check_spared(run, force, sources)
+    named = [*sources, *(given["valid"] or []), *(given["test"] or []), *filter(None, [given["tokenizer"]])]
+    check_spared(run, force, named)
     if resume and given["start_from"] is not None:
         raise OptionError("--start-from begins a run, --resume goes on with one: give one of them")
     if resume and preset is None:
         base = read_config(run)
     elif not resume:  # the settings of another run may serve as a preset, its data do not
         base = dataclasses.replace(base, data=dataclasses.replace(base.data, dataset=None))
+    if base.start_from is not None and given["tokenizer"] is not None:
+        raise OptionError(
+            f"--tokenizer {given['tokenizer']}: a run has the vocabulary of the model that it starts from"
+        )
     config = data.with_data_options(training.with_training_options(base, given), given)
     check(config)
-    if given["start_from"] is not None:
+    if base.start_from is not None and not resume:
         from seqvae.starting import check_kept
 
         check_kept(base, config)

@@ -189,7 +189,8 @@ def _groups(
 ) -> tuple[Files, Files, Files]:
     """The files for train, valid and test; what the last two name is in train no more."""
     kind = _kind(options)
-    train, own_valid, own_test = (Files.of(paths, kind) if paths else NO_FILES for paths in (sources, valid, test))
+    train = Files.of(sources, kind)
+    own_valid, own_test = (Files.of(paths, kind) if paths else NO_FILES for paths in (valid, test))
     named = {os.path.realpath(source.path) for files in (own_valid, own_test) for source in files.found}
     if named:
         rest = tuple(source for source in train.found if os.path.realpath(source.path) not in named)

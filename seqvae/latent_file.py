@@ -69,7 +69,7 @@ class Latents:
             return cls._of(found, path)
         except ModelError:
             raise
-        except (OSError, ValueError, EOFError, TypeError, NotImplementedError, zipfile.BadZipFile, zlib.error):
+        except (OSError, ValueError, EOFError, TypeError, OverflowError, RuntimeError, zipfile.BadZipFile, zlib.error):
             raise ModelError(f"{path} is no latents file: expected a .npz made by seqvae encode") from None
 
     @classmethod

@@ -132,7 +132,8 @@ def open_run(config: Config, dataset: Path, out: Path, *, resume: bool, force: b
         world.by_first(lambda: save_model(out / MODEL_FILE, model, config, data.tokenizer.to_json(), {}))
     if resume:
         run.optimization.load_state_dict(state["optimization"])
-        run.sums.load_state_dict(state["sums"])
+        if "sums" in state:  # earlier versions kept none
+            run.sums.load_state_dict(state["sums"])
         if run.average is not None:
             run.average.load_state_dict(state["average"])
     return run

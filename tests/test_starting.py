@@ -37,6 +37,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train(config(*phases, **scheduled), made["music"], shelf / "runs" / "music", progress=False)
     of_text = dataclasses.replace(config(), data=DataConfig("words", max_length=7))
     train(of_text, made["text"], shelf / "runs" / "text", progress=False)
+    (shelf / "started.toml").write_text(settings(str(shelf / "runs" / "text")).to_toml())
     (shelf / "mine").mkdir()
     write_tunes(shelf / "mine", np.random.default_rng(1), tunes=4)
     lines = [f"the {word} cat sees a {word}" for word in ("red", "blue", "old", "grey") * 4]
@@ -170,6 +171,8 @@ def test_from_the_command_line(seqvae: Run, shelf: Path, tmp_path: Path, kind: s
         (["@mine.txt", "--start-from", "@runs/text", "--lowercase"], ["--lowercase", "keeps what that has"]),
         (["@mine.txt", "--start-from", "@runs/text", "--vocabulary-size", 50], ["--vocabulary-size 50"]),
         (["@mine.txt", "--start-from", "@runs/text", "--words", "spaces"], ["--words spaces", "punctuation"]),
+        (["@mine.txt", "--start-from", "@runs/text", "--tokenizer", "x.json"], ["--tokenizer x.json", "vocabulary"]),
+        (["@mine.txt", "--preset", "@started.toml", "--min-count", 2], ["--min-count 2", "keeps what that has, 1"]),
         (["@mine.txt", "--start-from", "@runs/text", "--bars", 4], ["--bars is for music"]),
         (["@mine.txt", "--start-from", "@runs/music"], ["mine.txt"]),
         (["@mine", "--start-from", "@runs/text"], ["mine"]),
