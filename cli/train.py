@@ -31,7 +31,9 @@ DATASETS = ".datasets"
 SHOWN = ("elbo", "rate", "mutual_information", "perplexity", "note_on_accuracy", "note_on_free_running")
 
 Sources = Annotated[list[Path] | None, typer.Argument(metavar="SOURCE", help=data.SOURCES_HELP, show_default=False)]
-Out = Annotated[Path | None, typer.Option(metavar="RUN", help="The run folder; without it runs/SOURCE-PRESET.")]
+Out = Annotated[
+    Path | None, typer.Option(metavar="RUN", help="The run folder; without it runs/SOURCE-PRESET or -from-MODEL.")
+]
 StartFrom = Annotated[
     str | None,
     typer.Option(metavar="MODEL", help="Start from the weights of a model: a bundled one, a file or a run folder."),
@@ -177,7 +179,8 @@ def _default_run(sources: Sequence[Path], base: Config, start_from: str | None) 
         raise OptionError("SOURCE is missing: give files, folders or a dataset; or a run with --resume --out RUN")
     source = sources[0].resolve()
     stem = Path(source.stem).stem if source.suffix == ".gz" else source.stem
-    return Path("runs", f"{stem or 'run'}-{'from-' * (start_from is not None)}{base.name}")
+    way = base.name if start_from is None else f"from-{Path(start_from).stem}"
+    return Path("runs", f"{stem or 'run'}-{way}")
 
 
 def _dataset(sources: Sequence[Path], config: Config, run: Path, given: Mapping[str, Any]) -> "Dataset":

@@ -152,7 +152,7 @@ def test_from_the_command_line(seqvae: Run, shelf: Path, tmp_path: Path, kind: s
     code, out, err = seqvae("train", source, "--start-from", f"@runs/{kind}", "--steps", 2, "--workers", 1)
     assert code == 0
     assert f"starting from {shelf}/runs/{kind}/model.safetensors, at a learning rate of " in err
-    run = tmp_path / "runs" / "mine-from-test"
+    run = tmp_path / "runs" / f"mine-from-{kind}"
     trained, start = load_model(run / "model.safetensors"), load_model(shelf / "runs" / kind / "model.safetensors")
     assert trained.tokenizer == start.tokenizer
     assert 0 < far(start.model.state_dict(), trained.model.state_dict()) < 0.1
