@@ -11,7 +11,7 @@ from cli.options import at_least, choice, switch
 from data_prep import meters, programs
 from data_prep.errors import InputError
 from data_prep.files import TEXT_SUFFIXES, find_sources
-from seqvae.config import LONG, MUSIC, MUSIC_OPTIONS, SETTINGS, SPELLED, TEXT, TEXT_OPTIONS, WORDS, Config, DataConfig
+from seqvae.config import LONG, MUSIC, MUSIC_OPTIONS, SPELLED, TEXT, TEXT_OPTIONS, WORDS, Config, DataConfig
 from seqvae.errors import OptionError
 
 if TYPE_CHECKING:
@@ -148,12 +148,8 @@ def data_options(data: DataConfig) -> "Options":
         raise OptionError(str(error)) from None
 
 
-def fit_to_dataset(config: Config, dataset: "Dataset", given: Mapping[str, Any]) -> Config:
-    """The configuration with the data options of the dataset.
-
-    Raises:
-        OptionError: the dataset is of the other kind, or an option `given` asks for what it has not.
-    """
+def check_dataset(config: Config, dataset: "Dataset", given: Mapping[str, Any]) -> None:
+    """Refuse a dataset of the other kind, or one that has not what an option `given` asks for. Raises OptionError."""
     kind, made = dataset.tokenizer.kind, dataset.settings()
     if kind != config.data.kind:
         raise OptionError(
@@ -163,5 +159,3 @@ def fit_to_dataset(config: Config, dataset: "Dataset", given: Mapping[str, Any])
         if given[option] is not None and getattr(config.data, field) != made[field]:
             name = option.replace("_", "-")
             raise OptionError(f"--{name} {given[option]}: {dataset.path} was prepared with {name} {made[field]}")
-    fitted = dataclasses.replace(config.data, **{name: made[name] for name in SETTINGS[kind]})
-    return dataclasses.replace(config, data=fitted)

@@ -157,7 +157,7 @@ def _settled(given: Mapping[str, Any]) -> tuple[Config, Path, Path]:
 
         check_kept(base, config)
     dataset = _dataset(sources, config, run, given)
-    config = data.fit_to_dataset(config, dataset, given)
+    data.check_dataset(config, dataset, given)
     if not resume and config.start_from is not None:
         note(f"starting from {config.start_from}, at a learning rate of {config.stages()[0][1].learning_rate:g}")
     elif preset is None and not resume:

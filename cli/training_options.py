@@ -109,13 +109,11 @@ def with_training_options(config: Config, given: Mapping[str, Any]) -> Config:
         changes = dict.fromkeys(BUDGET) | changes
     if "annealing_steps" in changes and "annealing_epochs" in changes:
         raise OptionError("--annealing-steps and --annealing-epochs say the same: give one of them")
-    if "annealing_steps" in changes:
-        changes["annealing_epochs"] = None
     last = min(config.training.final_learning_rate, changes.get("learning_rate", config.training.learning_rate))
     changed = dataclasses.replace(
         config,
         model=dataclasses.replace(config.model, **model),
-        training=dataclasses.replace(config.training, **changes | {"final_learning_rate": last}),
+        training=config.training.changed(changes | {"final_learning_rate": last}),
     )
     _refuse_idle(changed, given)
     return changed

@@ -50,15 +50,7 @@ def read_all(path: Path) -> tuple[list[Piece], list[tuple[str, str]]]:
         data = streams.score_bytes(path)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from error
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        KeyError,
-        NotImplementedError,
-        RuntimeError,
-        UnicodeError,
-    ) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, UnicodeError) as error:
         raise InputError(f"{path}: this is no compressed MusicXML ({_line(error)})") from error
     if not data.strip():
         raise InputError(f"{path}: the file is empty")

@@ -76,8 +76,8 @@ def load_model(path: Path) -> ModelFile:
     Raises ModelError when it is missing, no model, damaged, or from a later version of seqvae.
     """
     header = read_header(path)
+    config = _settings(header, path)
     try:
-        config = Config.from_dict(header["config"])
         with torch.device("meta"):  # first weights, orthogonal ones too, would take seconds and be thrown away
             model = SequenceVAE(config.model)
         with safe_open(path, framework="pt") as file:
@@ -85,9 +85,24 @@ def load_model(path: Path) -> ModelFile:
             weights = {name: file.get_tensor(name).to(torch.float32, copy=True) for name in names}
         model.load_state_dict(weights, assign=True)
         return ModelFile(model.eval(), config, header["tokenizer"], header["metrics"])
-    except (KeyError, OptionError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"{path} is a damaged seqvae model ({reason})") from None
+    except (KeyError, RuntimeError, SafetensorError) as error:
+        raise _damaged(path, error) from None
+
+
+def read_settings(path: Path) -> Config:
+    """The settings that a model was made with, without its weights. Raises ModelError as `load_model` does."""
+    return _settings(read_header(path), path)
+
+
+def _settings(header: dict[str, Any], path: Path) -> Config:
+    try:
+        return Config.from_dict(header["config"])
+    except (KeyError, OptionError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> ModelError:
+    return ModelError(f"{path} is a damaged seqvae model ({str(error).strip().splitlines()[0]})")
 
 
 def read_header(path: Path) -> dict[str, Any]:

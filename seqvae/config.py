@@ -156,6 +156,12 @@ class TrainConfig:
     precision: str = "auto"
     seed: int = 0
 
+    def changed(self, changes: dict[str, Any]) -> "TrainConfig":
+        """The same but for some settings, of which one may say in steps what was said in epochs."""
+        if "annealing_steps" in changes:
+            changes = {"annealing_epochs": None} | changes
+        return dataclasses.replace(self, **changes)
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -186,13 +192,7 @@ class Config:
         """What is trained in turn: the phases with all their settings, or the one there is."""
         if not self.phases:
             return [(Phase("training"), self.training)]
-        return [(phase, self._changed(phase.changes)) for phase in self.phases]
-
-    def _changed(self, changes: dict[str, Any]) -> TrainConfig:
-        """The training with changes, of which one may say in steps what was said in epochs."""
-        if "annealing_steps" in changes:
-            changes = {"annealing_epochs": None} | changes
-        return dataclasses.replace(self.training, **changes)
+        return [(phase, self.training.changed(phase.changes)) for phase in self.phases]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionaries, ready for JSON."""

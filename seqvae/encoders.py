@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Normal
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from seqvae import recurrence
 from seqvae.config import ModelConfig
@@ -58,15 +58,17 @@ class LSTMEncoder(nn.Module):
 
     def _summary(self, inputs: Tensor, lengths: Tensor | None) -> Tensor:
         """(B, T, E) -> (B, H), of both directions (B, 2H)."""
-        both = self.lstm.bidirectional
-        if lengths is not None and both:  # the way back begins at each sequence's own end
+        if self.lstm.bidirectional and lengths is not None:  # the way back begins at each sequence's own end
             packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
-            packed, hidden = recurrence.run(self.lstm, packed)
-            outputs = inputs if self.summary == "last" else pad_packed_sequence(packed, batch_first=True)[0]
+            outputs, hidden = recurrence.run(self.lstm, packed)
         else:
             outputs, hidden = recurrence.run(self.lstm, inputs)
-        if self.summary == "last" and (both or lengths is None):  # hidden: (directions * layers, B, H)
-            return torch.cat(list(hidden[-2:]), dim=-1) if both else hidden[-1]
+        if self.summary == "last" and self.lstm.bidirectional:
+            return torch.cat([hidden[-2], hidden[-1]], dim=-1)  # hidden: (directions * layers, B, H)
+        if self.summary == "last" and lengths is None:
+            return hidden[-1]
+        if isinstance(outputs, PackedSequence):
+            outputs, _ = pad_packed_sequence(outputs, batch_first=True)
         return self._of_steps(outputs, lengths)
 
     def _of_steps(self, outputs: Tensor, lengths: Tensor | None) -> Tensor:

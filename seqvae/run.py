@@ -20,11 +20,10 @@ from seqvae.devices import autocast, choose_device, choose_precision
 from seqvae.distributed import World
 from seqvae.errors import OptionError, TrainingError
 from seqvae.metrics import Averages, MetricsLog
-from seqvae.model_files import find_model
 from seqvae.optimization import Optimization
 from seqvae.progress import Progress
 from seqvae.run_folder import CONFIG_FILE, MODEL_FILE, STATE_FILE, check_place, check_spared, read_config
-from seqvae.starting import check_start
+from seqvae.starting import first_weights
 from seqvae.vae import SequenceVAE
 from seqvae.whitening import whiten
 
@@ -154,8 +153,7 @@ def _set_up(
             raise OptionError(f"--select {training.select}: text has no notes; choose elbo or distortion")
     state: dict[str, Any] = {}
     if config.start_from is not None and not resume:
-        check_start(config, data.tokenizer.to_json())
-        state["model"] = load_model(find_model(config.start_from)).model.state_dict()  # before it may be replaced
+        state["model"] = first_weights(config, data.tokenizer.to_json())  # read before they may be replaced
     check_spared(out, force, [dataset])
     _open_folder(out, config, resume=resume, force=force)
     return config, load_state(out / STATE_FILE) if resume else state

@@ -32,7 +32,7 @@ def _is_run(folder: Path) -> bool:
     """Whether a folder may be removed as a run: other programs have a config.toml, too."""
     try:
         sections = tomllib.loads((folder / CONFIG_FILE).read_text(encoding="utf-8", errors="surrogateescape"))
-        read_config(folder)
+        Config.from_dict(sections)
     except (OSError, tomllib.TOMLDecodeError, OptionError):
         return False
     return {"model", "training"} <= sections.keys()

@@ -8,9 +8,11 @@ learning rate, which begins anew: on music of another kind a lower one does wors
 from dataclasses import fields, replace
 from typing import Any
 
-from seqvae.checkpoint import read_header
+from torch import Tensor
+
+from seqvae.checkpoint import load_model, read_header, read_settings
 from seqvae.config import SPELLED, Config, ModelConfig, TrainConfig
-from seqvae.errors import ModelError, OptionError
+from seqvae.errors import OptionError
 from seqvae.model_files import bundled_names, find_model
 
 PATIENCE = 30  # epochs without a better valid score, where the model's own settings name no number
@@ -29,21 +31,13 @@ def settings(model: str, preset: Config | None = None) -> Config:
         ModelError: there is no such model.
         OptionError: the preset is for text and the model for music, or the other way round.
     """
-    own = _own_settings(model)
+    own = read_settings(find_model(model))
     if preset is None:
         preset = replace(own, training=_in_the_end(own.stages()[-1][1]), phases=())
     elif preset.data.kind != own.data.kind:
         raise OptionError(f"--preset {preset.name} is for {preset.data.kind}, model {model} for {own.data.kind}")
     start = model if model in bundled_names() else str(find_model(model).resolve())
     return replace(preset, start_from=start, data=own.data, model=own.model)
-
-
-def _own_settings(model: str) -> Config:
-    path = find_model(model)
-    try:
-        return Config.from_dict(read_header(path)["config"])
-    except (KeyError, OptionError) as error:
-        raise ModelError(f"{path} is a damaged seqvae model ({error})") from None
 
 
 def _in_the_end(training: TrainConfig) -> TrainConfig:
@@ -77,8 +71,8 @@ def tokenizer_of(model: str) -> dict[str, Any]:
     return read_header(find_model(model))["tokenizer"]
 
 
-def check_start(config: Config, tokenizer: dict[str, Any]) -> None:
-    """Make sure that the weights of the model that `config` starts from fit a run.
+def first_weights(config: Config, tokenizer: dict[str, Any]) -> dict[str, Tensor]:
+    """The weights that a run starts from, by their names.
 
     Args:
         config: of the run, fitted to its dataset.
@@ -88,11 +82,11 @@ def check_start(config: Config, tokenizer: dict[str, Any]) -> None:
         ModelError: there is no such model.
         OptionError: it is of other sizes, or the dataset was prepared in another alphabet.
     """
-    start = str(config.start_from)
-    theirs = tokenizer_of(start)
-    if theirs != tokenizer:
+    found = load_model(find_model(config.start_from))
+    if found.tokenizer != tokenizer:
         raise OptionError(
-            f"--start-from {start}: its {theirs['name']} tokenizer is not that of the dataset; "
+            f"--start-from {config.start_from}: its {found.tokenizer['name']} tokenizer is not that of the dataset; "
             "give the files themselves as SOURCE, so that they are prepared for it"
         )
-    check_kept(replace(config, model=_own_settings(start).model), config)
+    check_kept(replace(config, model=found.config.model), config)
+    return found.model.state_dict()
