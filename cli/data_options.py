@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 PRESETS = {MUSIC: "melody-2bar", TEXT: "text-words"}  # where none is asked for
 SOURCES_HELP = "Folders (searched to their depths), music or text files, or one prepared dataset."
 FIELDS = {SPELLED.get(name, name): name for name in (*MUSIC_OPTIONS, *TEXT_OPTIONS)}  # of DataConfig, by option
-OF_KIND = {MUSIC: MUSIC_OPTIONS, TEXT: (*(SPELLED.get(name, name) for name in TEXT_OPTIONS), "valid", "test")}
+OF_KIND = {
+    MUSIC: (*MUSIC_OPTIONS, "workers"),
+    TEXT: (*(SPELLED.get(name, name) for name in TEXT_OPTIONS), "valid", "test"),
+}
 
 Sources = Annotated[list[Path], typer.Argument(metavar="SOURCE", help=SOURCES_HELP, show_default=False)]
 Preset = Annotated[
@@ -32,7 +35,7 @@ Preset = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(metavar="N", callback=at_least(1), help="Processes that read music; without it one for each core."),
+    typer.Option(metavar="N", callback=at_least(1), help="Music: processes that read it.  [one for each core]"),
 ]
 Meter = Annotated[
     str | None,
@@ -145,7 +148,14 @@ def data_options(data: DataConfig) -> "Options":
             return MelodyOptions.parse(data.meter, data.bars, data.pair_bars, data.programs)
         return TextOptions(data.tokenizer, **{name: getattr(data, name) for name in TEXT_OPTIONS})
     except InputError as error:
-        raise OptionError(str(error)) from None
+        raise OptionError(_spelled(str(error))) from None
+
+
+def _spelled(message: str) -> str:
+    """With the option in the place of the field that a message begins with."""
+    field, blank, rest = message.partition(" ")
+    option = SPELLED.get(field, field).replace("_", "-")
+    return f"--{option}{blank}{rest}" if field.replace("-", "_") in FIELDS.values() else message
 
 
 def check_dataset(config: Config, dataset: "Dataset", given: Mapping[str, Any]) -> None:

@@ -53,6 +53,7 @@ def train(
     epochs: training.Epochs = None,
     steps: training.Steps = None,
     minutes: training.Minutes = None,
+    validate_every: training.ValidateEvery = None,
     patience: training.Patience = None,
     select: training.Select = None,
     seed: training.Seed = None,
@@ -125,7 +126,9 @@ def train(
     given = context.params
     with joined() as world:
         config, dataset, run = world.by_first(lambda: _settled(given))
-        result = run_training(config, dataset, run, resume=resume, force=force, on_epoch=Previews(dataset), world=world)
+        result = run_training(
+            config, dataset, run, resume=resume, force=force, on_validation=Previews(dataset), world=world
+        )
         if world.first:
             _report(result, dataset)
 

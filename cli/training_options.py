@@ -32,7 +32,10 @@ def _share(meaning: str) -> Any:
 Epochs = Annotated[int | None, _whole("End after so many epochs; replaces the preset's budget.")]
 Steps = Annotated[int | None, _whole("End after so many steps of the optimizer.")]
 Minutes = Annotated[float | None, typer.Option(metavar="N", callback=above_0, help="End after so long.")]
-Patience = Annotated[int | None, _whole("End after N epochs without a better valid score.")]
+ValidateEvery = Annotated[
+    int | None, _whole("Steps between two validations.  [an epoch, or as many epochs as make 20 steps]")
+]
+Patience = Annotated[int | None, _whole("End after N validations without a better score.")]
 Select = Annotated[str | None, choice(settings.SELECTIONS, "The valid score by which the best model is kept.")]
 Seed = Annotated[int | None, typer.Option(metavar="N", callback=a_seed, help="Random numbers start here.")]
 Device = Annotated[str | None, choice(settings.DEVICES, "Where to compute.")]
@@ -47,7 +50,7 @@ LearningRate = Annotated[float | None, typer.Option(metavar="RATE", callback=abo
 LearningRateDecay = Annotated[str | None, choice(settings.LEARNING_RATE_DECAYS, "How it falls.")]
 WeightAverage = Annotated[
     float | None,
-    _number("DECAY", "Keep an average of the weights, over some 1 / (1 - DECAY) steps: 0.999 or 0.9999, say."),
+    _number("DECAY", "Keep an average of the weights, over some 1 / (1 - DECAY) steps: 0.999, say; 0 keeps none."),
 ]
 
 Beta = Annotated[float | None, _number("BETA", "Weight of the rate: lower reconstructs better, higher samples better.")]
@@ -68,7 +71,8 @@ Aggressive = Annotated[
     switch("aggressive", "Train the encoder to its end before each step, while mutual information rises."),
 ]
 Whiten = Annotated[
-    bool | None, switch("whiten", "After each epoch, move the latents so that all together lie as the prior does.")
+    bool | None,
+    switch("whiten", "Before each validation, move the latents so that all together lie as the prior does."),
 ]
 
 WordDropout = Annotated[float | None, _share("Of the decoder's inputs that are hidden.")]

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from data_prep.errors import InputError
 
@@ -46,7 +47,8 @@ def named_sources(paths: Sequence[Path], kind: str = MUSIC) -> list[Source]:
     Folders are searched recursively in sorted order; hidden files and folders are left out, loops of links are safe.
 
     Raises:
-        InputError: a path is missing, a named file is of the other kind, or there is nothing of this kind at all.
+        InputError: a path is missing, a folder cannot be read, a named file is of the other kind, or there is nothing
+            of this kind at all.
     """
     found: dict[Path, Source] = {}
     names: set[str] = set()
@@ -102,7 +104,7 @@ def _is_of(name: str, kind: str) -> bool:
 
 def _walk(root: Path, kind: str) -> Iterator[Path]:
     seen = set()  # real folders: a link that leads back up is entered once
-    for folder, below, files in os.walk(root, followlinks=True):
+    for folder, below, files in os.walk(root, onerror=_refuse, followlinks=True):
         real = os.path.realpath(folder)
         if real in seen:
             below.clear()
@@ -113,6 +115,13 @@ def _walk(root: Path, kind: str) -> Iterator[Path]:
             file = Path(folder, name)
             if not name.startswith(".") and _is_of(name, kind) and file.is_file():
                 yield file
+
+
+def _refuse(error: OSError) -> NoReturn:
+    reason = error.strerror or error
+    raise InputError(
+        f"the folder {error.filename} cannot be read ({reason}); allow it, or name those beside it"
+    ) from None
 
 
 def _free_name(file: Path, root: Path, used: set[str]) -> str:

@@ -59,9 +59,10 @@ def name(meter: Meter) -> str:
     return f"{meter[0]}/{meter[1]}"
 
 
-def count(number: int, noun: str) -> str:
-    """(1, "bar") -> "1 bar", (2, "bar") -> "2 bars"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def count(number: float, noun: str) -> str:
+    """(1, "bar") -> "1 bar", (2, "bar") -> "2 bars", (0.5, "bar") -> "0.5 bars"."""
+    shown = f"{round(number, 2):,}".removesuffix(".0")
+    return f"{shown} {noun}" if shown == "1" else f"{shown} {noun}s"
 
 
 def serves(meter: Meter, wanted: Meter) -> bool:

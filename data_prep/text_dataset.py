@@ -75,7 +75,8 @@ def _file_text(options: TextOptions) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the tokenizer file {path} cannot be read ({error})") from error
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"the tokenizer file {path} cannot be read ({reason})") from error
 
 
 def _bare(options: TextOptions) -> VocabularyTokenizer:

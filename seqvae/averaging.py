@@ -16,15 +16,17 @@ from seqvae.vae import SequenceVAE
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
-EVERY = 10  # k, in steps, or an epoch if that is shorter: looking at each step would take longer and change little
+EVERY = (
+    10  # k, in steps, or fewer if a validation comes before: looking at each step would take longer and change little
+)
 
 
 class WeightAverage:
     """A model whose weights are the average of another's."""
 
-    def __init__(self, like: SequenceVAE, decay: float, steps_per_epoch: int = EVERY) -> None:
+    def __init__(self, like: SequenceVAE, decay: float, validate_every: int = EVERY) -> None:
         """`like` is a model of the same kind, which becomes the average."""
-        self._every = min(EVERY, steps_per_epoch)
+        self._every = min(EVERY, validate_every)
         self._most = 1.0 - decay**self._every
         self._averaged = AveragedModel(like, multi_avg_fn=self._move, use_buffers=True)
         self._averaged.requires_grad_(False)

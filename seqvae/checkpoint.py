@@ -22,6 +22,7 @@ from seqvae.run_folder import MODEL_FILE
 from seqvae.vae import SequenceVAE
 
 FORMAT = 1  # of the header; raised when an older reader would misread a file
+STATE_FORMAT = 1  # of training states; raised when a run cannot go on with an older one
 HEADER = "seqvae"
 
 
@@ -127,16 +128,19 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 
     def write(to: Path) -> None:
         with to.open("wb") as file:  # torch's own writer says of a full disk where in its code it noticed
-            torch.save(state, file)
+            torch.save({"format": STATE_FORMAT} | state, file)
 
     write_atomically(path, write)
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Read a training state. Raises ModelError when it is missing or damaged."""
+    """Read a training state. Raises ModelError when it is missing, damaged or of another version of seqvae."""
     if not path.is_file():
         raise ModelError(f"{path}: no training state to resume from; begin again with --force")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
         raise ModelError(f"{path} is damaged and cannot be resumed ({type(error).__name__})") from None
+    if state.get("format") != STATE_FORMAT:
+        raise ModelError(f"{path} was written by another version of seqvae; begin again with --force")
+    return state

@@ -9,7 +9,7 @@ from seqvae.errors import OptionError
 
 _WHOLE_FROM_1 = (
     *("encoder_size", "encoder_layers", "decoder_size", "decoder_layers", "length"),
-    *("batch_size", "accumulate", "annealing_steps", "scheduled_sampling_steps", "plateau_patience"),
+    *("batch_size", "accumulate", "annealing_steps", "scheduled_sampling_steps", "plateau_patience", "validate_every"),
     *("bars", "min_count", "max_length"),
 )
 _ABOVE_0 = (
@@ -52,6 +52,8 @@ def check(config: Config) -> None:
     _check_values(config.data)
     _check_data(config.data)
     for phase, training in config.stages():
+        if "device" in phase.changes:
+            raise OptionError(f"phase {phase.name}: a run has one device, which --device names")
         _check_values(phase)
         _check_values(training)
         _check_training(training)
@@ -126,7 +128,7 @@ def _check_whiten(training: TrainConfig, model: ModelConfig) -> None:
         raise OptionError("--whiten: a model without latents has none to move")
     if model.posterior != "gaussian":
         raise OptionError(f"--whiten: the posterior {model.posterior} fixes where latents lie; it needs gaussian")
-    if training.weight_average is not None:
+    if training.weight_average:
         raise OptionError("--whiten moves weights at once, which --weight-average would mix up: give one of them")
 
 

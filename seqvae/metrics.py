@@ -1,4 +1,4 @@
-"""The record of a run: metrics.csv, a row an epoch, and TensorBoard events where tensorboard is installed."""
+"""The record of a run: metrics.csv, a row for each validation, and TensorBoard events where that is installed."""
 
 import csv
 import importlib.util
@@ -12,7 +12,7 @@ FIGURES = ("loss", "distortion", "rate", "beta")
 
 
 class Averages:
-    """Of the figures of steps since an epoch began, and how many steps were skipped.
+    """Of the figures of steps since the last validation, and how many steps were skipped.
 
     What a step gives stays on the device: only to `look` is to wait for it.
     """
@@ -53,7 +53,7 @@ class Averages:
         self._latest = _means(found) or self._latest
 
     def state_dict(self) -> dict[str, Any]:
-        """What is needed to go on in the middle of an epoch, once looked at."""
+        """What is needed to go on between two validations, once looked at."""
         return {"steps": self._steps, "sums": self._sums}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -79,16 +79,16 @@ def _means(sums: Tensor) -> dict[str, float]:
 
 
 class MetricsLog:
-    """Appends a row an epoch; rows of epochs that a resumed run makes again are dropped first."""
+    """Appends a row for each validation; those of steps that a resumed run makes again are dropped first."""
 
-    def __init__(self, run: Path, keep_epochs: int = 0) -> None:
+    def __init__(self, run: Path, keep_steps: int = 0) -> None:
         self._path = run / "metrics.csv"
-        self._rows = [row for row in self._read() if int(row["epoch"]) <= keep_epochs]
-        self._board = _board(run)
+        self._rows = [row for row in self._read() if int(row["step"]) <= keep_steps]
+        self._board = _board(run, keep_steps)
 
-    def write(self, epoch: int, step: int, seconds: float, values: dict[str, float]) -> None:
-        """Add the row of an epoch."""
-        row = {"epoch": epoch, "step": step, "seconds": round(seconds, 1)}
+    def write(self, epoch: float, step: int, seconds: float, values: dict[str, float]) -> None:
+        """Add a row."""
+        row = {"epoch": f"{round(epoch, 2):.12g}", "step": step, "seconds": round(seconds, 1)}
         self._rows.append(row | {name: f"{value:.6g}" for name, value in values.items()})
         with open(self._path, "w", newline="", encoding="utf-8") as file:
             table = csv.DictWriter(file, fieldnames=list(self._rows[-1]), extrasaction="ignore")
@@ -112,10 +112,10 @@ class MetricsLog:
             return list(csv.DictReader(file))
 
 
-def _board(run: Path) -> Any:
+def _board(run: Path, keep_steps: int) -> Any:
     writable = str(run).isprintable()  # TensorBoard's own files cannot lie anywhere
     if importlib.util.find_spec("tensorboard") is None or not writable:
         return None
     from torch.utils.tensorboard import SummaryWriter
 
-    return SummaryWriter(run)
+    return SummaryWriter(run, purge_step=keep_steps + 1 if keep_steps else None)

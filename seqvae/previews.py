@@ -17,7 +17,7 @@ from seqvae.vae import SequenceVAE
 
 
 class Previews:
-    """Hand one to `training.train` as `on_epoch`.
+    """Hand one to `training.train` as `on_validation`.
 
     At most once in `every` seconds it writes what the model makes: of music previews/step-N-samples.mid,
     step-N-reconstructions.mid (each original followed by its reconstruction) and a picture of both; of text step-N.txt.

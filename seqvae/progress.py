@@ -11,17 +11,17 @@ class Progress:
     """Counters of a run, and of the phase it is in."""
 
     step: int = 0
-    epoch: int = 0
+    epoch: float = 0.0  # how often each sequence was seen, at the last validation
     elapsed: float = 0.0  # seconds
     skipped: int = 0
     skipped_in_a_row: int = 0
-    stale_epochs: int = 0  # without a better valid score
+    stale: int = 0  # validations without a better score
     best: dict[str, float] = field(default_factory=dict)  # valid metrics of the model that is kept
     phase: int = 0
     began: dict[str, float] = field(default_factory=lambda: {"step": 0, "epoch": 0, "elapsed": 0.0})  # of the phase
     halvings: int = 0  # of the learning rate, on a plateau
-    plateau: int = 0  # epochs without a better valid score since the last halving
-    information: float = 0.0  # nats, the mutual information after the last epoch of aggressive training
+    plateau: int = 0  # validations without a better score since the last halving
+    information: float = 0.0  # nats, the mutual information at the last validation of aggressive training
     aggressive: bool = True  # until mutual information stops rising
 
     @property
@@ -44,14 +44,14 @@ class Progress:
         """Begin the next phase: nothing is the best so far, and its counters start anew."""
         self.phase += 1
         self.began = {"step": self.step, "epoch": self.epoch, "elapsed": self.elapsed}
-        self.best, self.stale_epochs = {}, 0
+        self.best, self.stale = {}, 0
         self.halvings = self.plateau = 0
         self.information, self.aggressive = 0.0, True
 
     def is_better(self, valid: dict[str, float], training: TrainConfig) -> bool:
-        """Whether a model with these valid metrics is the best of the phase; the counters of stale epochs follow."""
+        """Whether a model with these valid metrics is the best of the phase; `stale` and `plateau` follow."""
         better = not self.best or _score(valid, training) > _score(self.best, training)
-        self.stale_epochs = 0 if better else self.stale_epochs + 1
+        self.stale = 0 if better else self.stale + 1
         self.plateau = 0 if better else self.plateau + 1
         return better
 

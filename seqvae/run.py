@@ -28,6 +28,7 @@ from seqvae.vae import SequenceVAE
 from seqvae.whitening import whiten
 
 WHITENED = 10_000  # sequences whose latents tell how they lie
+LEAST_STEPS = 20  # between two validations, if nothing else is said: an epoch of a few tunes is a step or two
 
 
 @dataclass
@@ -47,22 +48,25 @@ class Run:
     def __post_init__(self) -> None:
         self.stages = self.config.stages()
         self.sums = Averages(self.done.skipped_in_a_row)
-        self.log = MetricsLog(self.out, self.done.epoch) if self.world.first else None
+        self.log = MetricsLog(self.out, self.done.step) if self.world.first else None
         self.begin_phase()
 
     def begin_phase(self) -> None:
         """A new optimizer, with the settings of the phase."""
         self.phase, self.training = self.stages[self.done.phase]
         self.steps_per_epoch = self.data.steps_per_epoch(self.training.batch_size)
+        self.validate_every = self.training.validate_every or (
+            self.steps_per_epoch * math.ceil(LEAST_STEPS / self.steps_per_epoch)
+        )
         self._begin = math.ceil(self.done.began["step"] / self.steps_per_epoch) * self.steps_per_epoch
         self.precision = choose_precision(self.training.precision, self.device)
         self.optimization = Optimization(
             self.model, self.training, self.device, self.precision, self.steps_per_epoch, self.world
         )
         self.average = None
-        if self.training.weight_average is not None:
+        if self.training.weight_average:
             like, decay = new_model(self.config).to(self.device), self.training.weight_average
-            self.average = WeightAverage(like, decay, self.steps_per_epoch)
+            self.average = WeightAverage(like, decay, self.validate_every)
 
     @property
     def place(self) -> int:
@@ -131,8 +135,7 @@ def open_run(config: Config, dataset: Path, out: Path, *, resume: bool, force: b
         world.by_first(lambda: save_model(out / MODEL_FILE, model, config, data.tokenizer.to_json(), {}))
     if resume:
         run.optimization.load_state_dict(state["optimization"])
-        if "sums" in state:  # earlier versions kept none
-            run.sums.load_state_dict(state["sums"])
+        run.sums.load_state_dict(state["sums"])
         if run.average is not None:
             run.average.load_state_dict(state["average"])
     return run
@@ -215,7 +218,7 @@ def _open_folder(out: Path, config: Config, *, resume: bool, force: bool) -> Non
 
 def _check_resumable(before: Config, config: Config, out: Path) -> None:
     """Only what does not change the steps already made may differ."""
-    free = {"epochs", "steps", "minutes", "patience", "device", "precision", "accumulate"}
+    free = {"epochs", "steps", "minutes", "patience", "validate_every", "device", "precision", "accumulate"}
     for section in ("model", "training", "data"):
         old, new = (dataclasses.asdict(getattr(which, section)) for which in (before, config))
         for key in old.keys() - free - {"dataset"}:

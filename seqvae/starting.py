@@ -15,7 +15,7 @@ from seqvae.config import SPELLED, Config, ModelConfig, TrainConfig
 from seqvae.errors import OptionError
 from seqvae.model_files import bundled_names, find_model
 
-PATIENCE = 30  # epochs without a better valid score, where the model's own settings name no number
+PATIENCE = 30  # validations without a better score, where the model's own settings name no number
 FREE = {"dropout", "initialisation", "gamma", "minimum_rate"}  # what of a model may change, its weights being kept
 KEPT = ("tokenizer", *("bars", "meter"), *("vocabulary_size", "min_count", "max_length", "split", "lowercase"))
 

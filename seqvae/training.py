@@ -1,8 +1,8 @@
 """Training: one loop that reads from top to bottom.
 
 A run lives in a folder: config.toml, model.safetensors (best on valid), last.pt (everything needed to go on),
-metrics.csv (a row an epoch), TensorBoard events where tensorboard is installed, and what `on_epoch` adds. What a step
-does stands in `optimization`; how far a run has come, in `progress`.
+metrics.csv (a row for each validation), TensorBoard events where tensorboard is installed, and what `on_validation`
+adds. What a step does stands in `optimization`; how far a run has come, in `progress`.
 """
 
 import time
@@ -35,9 +35,9 @@ from seqvae.vae import SequenceVAE
 SKIPS_IN_A_ROW = 20  # non-finite steps after which a run is given up
 SAVE_EVERY = 60.0  # seconds between two training states
 LOOK_EVERY = 0.5  # seconds between two looks at the figures, for which a GPU is waited for
-MOST_VALID = 4096  # sequences looked at after each epoch
+MOST_VALID = 4096  # sequences looked at in each validation
 
-OnEpoch = Callable[[SequenceVAE, Path, int], None]
+OnValidation = Callable[[SequenceVAE, Path, int], None]
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class TrainResult:
 
     run: Path
     steps: int
-    epochs: int
-    stopped: str  # "finished", "early" (no better for `patience` epochs) or "interrupted"
+    epochs: float  # how often each sequence was seen
+    stopped: str  # "finished", "early" (no better for `patience` validations) or "interrupted"
     skipped_steps: int  # with a loss or gradient that was not finite
     best: dict[str, float]  # valid metrics of the model that was kept
 
@@ -60,7 +60,7 @@ def train(
     resume: bool = False,
     force: bool = False,
     progress: bool = True,
-    on_epoch: OnEpoch | None = None,
+    on_validation: OnValidation | None = None,
     world: World = ALONE,
 ) -> TrainResult:
     """Train a model on a prepared dataset into the run folder `out`.
@@ -69,13 +69,14 @@ def train(
         config: the settings; vocabulary and length are taken from the dataset's tokenizer.
         dataset: a folder made by data_prep.dataset.prepare.
         out: the run folder; it must not exist unless `resume` or `force` says what to do with it.
-        resume: go on where the run in `out` stopped; only budget, patience, device, precision, accumulate
-            and the number of processes may differ from before.
+        resume: go on where the run in `out` stopped; only budget, patience, validate_every, device, precision,
+            accumulate and the number of processes may differ from before.
         force: replace the run in `out`.
         progress: show a progress line when stderr is a terminal.
-        on_epoch: called with the model, the run folder and the step, for previews.
+        on_validation: called with the model, the run folder and the step, for previews.
         world: the processes that train together, as `distributed.joined` gives them: each calls this with the same
-            arguments, and finds `dataset` in the same place; the first one writes, shows progress and calls `on_epoch`.
+            arguments, and finds `dataset` in the same place; the first one writes, shows progress and calls
+            `on_validation`.
 
     Raises:
         OptionError: settings that make no sense, or a run folder in the way.
@@ -88,7 +89,7 @@ def train(
     run = open_run(config, dataset, out, resume=resume, force=force, world=world)
     with Interruption() as interruption:
         while True:
-            stopped = _train_phase(run, interruption, progress and world.first, on_epoch)
+            stopped = _train_phase(run, interruption, progress and world.first, on_validation)
             if stopped == "interrupted" or run.done.phase + 1 == len(run.stages):
                 break
             _begin_next_phase(run)
@@ -97,7 +98,7 @@ def train(
     return TrainResult(out, done.step, done.epoch, stopped, done.skipped, done.best)
 
 
-def _train_phase(run: Run, interruption: Interruption, progress: bool, on_epoch: OnEpoch | None) -> str:
+def _train_phase(run: Run, interruption: Interruption, progress: bool, on_validation: OnValidation | None) -> str:
     """Train to the end of the phase; why it ended, as TrainResult.stopped."""
     training, steps_per_epoch = run.training, run.steps_per_epoch
     started = time.monotonic() - run.done.elapsed
@@ -117,8 +118,8 @@ def _train_phase(run: Run, interruption: Interruption, progress: bool, on_epoch:
             bar.update()
             ended = None
             over = run.done.share_of_budget(training, steps_per_epoch) >= 1.0
-            if over or run.done.within % steps_per_epoch == 0:
-                ended = _finish_epoch(run, on_epoch)
+            if over or run.done.within % run.validate_every == 0:
+                ended = _finish_round(run, on_validation)
             if ended or asked:
                 return ended or "interrupted"
             if run.world.first and time.monotonic() - saved > SAVE_EVERY:
@@ -188,27 +189,27 @@ def _fitting(run: Run) -> Iterator[None]:
         ) from None
 
 
-def _finish_epoch(run: Run, on_epoch: OnEpoch | None) -> str | None:
-    """End an epoch; why the phase ends, if it does."""
+def _finish_round(run: Run, on_validation: OnValidation | None) -> str | None:
+    """Validate; why the phase ends, if it does."""
     halvings = run.done.halvings
     run.look()
     if run.training.whiten:
         run.whiten()
-    ended, run.done = run.world.by_first(lambda: (_judge(run, on_epoch), run.done))
+    ended, run.done = run.world.by_first(lambda: (_judge(run, on_validation), run.done))
     run.sums = Averages(run.done.skipped_in_a_row)
     if run.done.halvings > halvings:
         run.take_best()
         run.optimization.renew()
-        run.world.by_first(run.save)  # who is killed and resumed must not take the best model of a later epoch for this
+        run.world.by_first(run.save)  # who is killed and resumed must not take a later model for this
     return ended
 
 
-def _judge(run: Run, on_epoch: OnEpoch | None) -> str | None:
+def _judge(run: Run, on_validation: OnValidation | None) -> str | None:
     """Validate, write a row of metrics, and keep the model if it is the best so far; why the phase ends, if it does."""
     training, done = run.training, run.done
     if _hopeless(run):
         _give_up(done)
-    done.epoch += 1
+    done.epoch = done.began["epoch"] + done.within / run.steps_per_epoch
     with _fitting(run):
         valid = _validate(run)
     if run.log is not None:
@@ -219,13 +220,13 @@ def _judge(run: Run, on_epoch: OnEpoch | None) -> str | None:
     if training.aggressive:
         done.aggressive = done.aggressive and valid["mutual_information"] >= done.information
         done.information = valid["mutual_information"]
-    if on_epoch is not None:
-        on_epoch(run.kept, run.out, done.step)
+    if on_validation is not None:
+        on_validation(run.kept, run.out, done.step)
     if done.on_plateau(training):
         if done.halvings == training.plateau_halvings:
             return "finished"
         done.halvings, done.plateau = done.halvings + 1, 0
-    return "early" if training.patience is not None and done.stale_epochs >= training.patience else None
+    return "early" if training.patience is not None and done.stale >= training.patience else None
 
 
 def _validate(run: Run) -> dict[str, float]:

@@ -63,7 +63,8 @@ def run(folder: Path, name: str, world: World, **changes: Any) -> Path:
     """Train a case, or go on with it; its folder."""
     case = CASES[name]
     out = folder / f"{name}-by-{world.size}"
-    train(case.config(world.size, **changes), folder / case.dataset, out, resume=out.exists(), world=world)
+    begun = world.by_first(out.exists)  # which it does once one of them has begun
+    train(case.config(world.size, **changes), folder / case.dataset, out, resume=begun, world=world)
     return out
 
 

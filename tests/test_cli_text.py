@@ -391,6 +391,7 @@ TRAINING = [
     ),
     (["--annealing-epochs", 1.5], {"annealing_epochs": 1.5}),
     (["--weight-average", 0.99], {"weight_average": 0.99}),
+    (["--validate-every", 7], {"validate_every": 7}),
     (["--free-bits", 1, "--free-bits-form", "mask"], {"free_bits": 1.0, "free_bits_form": "mask"}),
     (["--mmd", 2, "--beta", 0], {"mmd": 2.0, "beta": 0.0}),
     (["--adversarial", 1], {"adversarial": 1.0}),
@@ -441,6 +442,7 @@ WRONG_USE = [
     ["info", "@tiny.safetensors", "--encoding", "latin-1"],
     *(["prepare", "@notes.txt", "--out", "D", *SMALL, *option] for option in (["--bars", 2], ["--meter", "3/4"])),
     *(["prepare", "@notes.txt", "--out", "D", *SMALL, *option] for option in (["--no-pair-bars"], ["--programs", "0"])),
+    ["prepare", "@notes.txt", "--out", "D", *SMALL, "--workers", 2],
     ["prepare", "@notes.txt", "--out", "D", *SMALL, "--vocabulary-size", 3],
     ["prepare", "@notes.txt", "--out", "D", *SMALL, "--min-count", 0],
     ["prepare", "@notes.txt", "--out", "D", *SMALL, "--max-length", 0],
@@ -522,6 +524,10 @@ def test_bad_input_gives_one_line_and_nothing_is_written(
         (["interpolate", CAT, "zyzzy qwerty", *TINY], ["zyzzy qwerty", "knows none"]),
         (["prepare", "@notes.txt", "--out", "D", *SMALL, "--bars", 2], ["--bars", "music", "preset small"]),
         (["train", "@tunes", "--preset", "@music.toml", "--words", "spaces"], ["--words", "text"]),
+        (
+            ["prepare", "@notes.txt", "--out", "D", "--preset", "text-chars", "--words", "spaces"],
+            ["--words spaces", "means nothing for the tokenizer characters"],
+        ),
         (["prepare", "@latin.txt", "--out", "D", *SMALL], ["line 2", "0xe9", "--encoding", "latin-1"]),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from seqvae.checks import check
-from seqvae.config import Config, ModelConfig, TrainConfig
+from seqvae.config import Config, ModelConfig, Phase, TrainConfig
 from seqvae.errors import OptionError
 from seqvae.presets import preset, preset_names
 
@@ -83,6 +83,7 @@ def test_unknown_and_missing_presets_name_what_there_is(tmp_path: Path) -> None:
         ("epochs", -1),
         ("minutes", 0.0),
         ("patience", 0),
+        ("validate_every", 0),
         ("transpose", 12),
         ("device", "tpu"),
         ("precision", "fp8"),
@@ -102,3 +103,15 @@ def test_tied_weights_are_of_one_size(embedding: int | None) -> None:
     with pytest.raises(OptionError, match="tied"):
         check(Config(model=model, training=TrainConfig(steps=1)))
     check(Config(model=replace(model, embedding_size=256), training=TrainConfig(steps=1)))
+
+
+def test_a_run_has_one_device() -> None:
+    phases = (Phase("first"), Phase("second", changes={"device": "cuda"}))
+    with pytest.raises(OptionError, match="phase second: a run has one device, which --device names"):
+        check(Config(training=TrainConfig(steps=1), phases=phases))
+
+
+def test_an_average_of_decay_0_is_none() -> None:
+    check(Config(training=TrainConfig(steps=1, weight_average=0.0, whiten=True)))
+    with pytest.raises(OptionError, match="--whiten moves weights at once"):
+        check(Config(training=TrainConfig(steps=1, weight_average=0.9, whiten=True)))

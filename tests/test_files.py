@@ -1,6 +1,8 @@
 """Finding sources and leaving whole files behind."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,6 +54,20 @@ def test_hidden_files_are_left_out_and_loops_of_links_end(tmp_path: Path) -> Non
     (tmp_path / "a" / "loop").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "broken.mid").symlink_to(tmp_path / "nowhere.mid")
     assert find_sources([tmp_path]) == [tmp_path / "a" / "tune.mid"]
+
+
+def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scandir = os.scandir
+
+    def guarded(path: str) -> Any:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    make(tmp_path, "open/a.mid", "closed/b.mid")
+    monkeypatch.setattr(os, "scandir", guarded)
+    with pytest.raises(InputError, match=r"the folder .*closed cannot be read \(Permission denied\)"):
+        find_sources([tmp_path])
 
 
 def test_a_file_given_twice_is_found_once(tmp_path: Path) -> None:

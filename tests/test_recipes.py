@@ -178,7 +178,7 @@ def test_phases_that_are_interrupted_go_on_where_they_were(text: Path, tmp_path:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):  # as a kill would: nothing is saved any more
-        train(interrupted, text, tmp_path / "parts", on_epoch=stop)
+        train(interrupted, text, tmp_path / "parts", on_validation=stop)
     train(interrupted, text, tmp_path / "parts", resume=True)
     assert not differ(weights(tmp_path / "parts"), weights(tmp_path / "whole"))
 
@@ -203,19 +203,20 @@ def test_a_run_that_is_killed_after_a_halving_goes_on_from_the_best_model_of_tha
 ) -> None:
     monkeypatch.setattr(training, "SAVE_EVERY", 1e9)
     settings = {"learning_rate_decay": "plateau", "plateau_patience": 1, "optimizer": "sgd", "clip": 100.0}
-    wild = config(**settings, learning_rate=50.0, steps=None, epochs=12)
+    each = SequenceData(text).steps_per_epoch(16)
+    wild = config(**settings, learning_rate=50.0, steps=None, epochs=12, validate_every=each)
     train(wild, text, tmp_path / "whole")
     elbos = [float(row["elbo"]) for row in rows(tmp_path / "whole")]
     better = [n for n in range(1, len(elbos)) if elbos[n] > max(elbos[:n])]
     worse = next(n for n in range(1, len(elbos)) if n not in better)  # the first halving comes after it
-    last = next(n for n in better if n > worse)  # model.safetensors is of this epoch
+    last = next(n for n in better if n > worse)  # model.safetensors is of this validation
 
     def kill(model: object, run: Path, step: int) -> None:
         if step == int(rows(tmp_path / "whole")[last]["step"]):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(wild, text, tmp_path / "killed", on_epoch=kill)
+        train(wild, text, tmp_path / "killed", on_validation=kill)
     train(wild, text, tmp_path / "killed", resume=True)
     assert not differ(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
 

@@ -20,9 +20,11 @@ from seqvae import data, optimization
 from seqvae.checkpoint import load_model
 from seqvae.config import Config, ModelConfig, TrainConfig
 from seqvae.data import SequenceData, transposed
-from seqvae.errors import OptionError, TrainingError
+from seqvae.errors import ModelError, OptionError, TrainingError
 from seqvae.previews import Previews
+from seqvae.run import LEAST_STEPS
 from seqvae.training import train
+from seqvae.vae import SequenceVAE
 
 MODEL = ModelConfig(encoder_size=16, decoder_size=16, latent_size=8, embedding_size=8)
 TRAINING = TrainConfig(steps=12, batch_size=16, annealing_steps=10, transpose=5, device="cpu", precision="fp32")
@@ -53,12 +55,15 @@ def assert_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -
 
 
 def test_a_run_leaves_model_settings_and_metrics(dataset: Path, tmp_path: Path) -> None:
-    result = train(CONFIG, dataset, tmp_path / "run")
+    per_epoch = SequenceData(dataset).steps_per_epoch(16)
+    result = train(adapted(validate_every=per_epoch), dataset, tmp_path / "run")
     assert (result.steps, result.stopped, result.skipped_steps) == (12, "finished", 0)
     run = tmp_path / "run"
     assert {"config.toml", "model.safetensors", "last.pt", "metrics.csv"} <= {path.name for path in run.iterdir()}
     rows = metrics(run)
-    assert [int(row["epoch"]) for row in rows] == list(range(1, result.epochs + 1))
+    assert result.epochs == 12 / per_epoch
+    assert [float(row["epoch"]) for row in rows[:-1]] == list(range(1, len(rows)))
+    assert float(rows[-1]["epoch"]) == round(result.epochs, 2)
     assert all(np.isfinite(float(value)) for row in rows for value in row.values())
     best = max(float(row["elbo"]) for row in rows)
     assert load_model(run / "model.safetensors").metrics["elbo"] == pytest.approx(best, rel=1e-4)
@@ -189,11 +194,48 @@ def test_a_dataset_with_nothing_to_validate_on_is_refused_before_anything_is_mad
     assert not (tmp_path / "run").exists()
 
 
-def test_callbacks_see_the_model_after_each_epoch(dataset: Path, tmp_path: Path) -> None:
+def test_validations_come_when_they_are_asked_for(dataset: Path, tmp_path: Path) -> None:
+    """Each after so many steps and one at the end, of which callbacks hear, too."""
     seen: list[int] = []
-    result = train(CONFIG, dataset, tmp_path / "run", on_epoch=lambda model, run, step: seen.append(step))
-    assert len(seen) == result.epochs
-    assert seen[-1] == 12
+
+    def noted(model: SequenceVAE, run: Path, step: int) -> None:
+        seen.append(step)
+
+    train(adapted(validate_every=5), dataset, tmp_path / "run", on_validation=noted)
+    assert seen == [5, 10, 12]
+    rows = metrics(tmp_path / "run")
+    per_epoch = SequenceData(dataset).steps_per_epoch(16)
+    assert [int(row["step"]) for row in rows] == seen
+    assert [float(row["epoch"]) for row in rows] == [round(step / per_epoch, 2) for step in seen]
+
+
+def test_short_epochs_are_put_together_for_a_validation(dataset: Path, tmp_path: Path) -> None:
+    per_epoch = SequenceData(dataset).steps_per_epoch(16)
+    together = -(-LEAST_STEPS // per_epoch) * per_epoch
+    assert per_epoch < LEAST_STEPS < together + per_epoch
+    train(adapted(steps=together + 1, batch_size=16), dataset, tmp_path / "run")
+    assert [int(row["step"]) for row in metrics(tmp_path / "run")] == [together, together + 1]
+
+
+def test_patience_counts_validations(dataset: Path, tmp_path: Path) -> None:
+    """At a learning rate near 0 nothing gets better."""
+    still = adapted(steps=40, validate_every=4, patience=2, learning_rate=1e-30, final_learning_rate=0.0)
+    result = train(still, dataset, tmp_path / "run")
+    assert (result.stopped, result.steps) == ("early", 12)
+
+
+def test_a_resumed_run_may_validate_at_other_steps(dataset: Path, tmp_path: Path) -> None:
+    train(adapted(steps=8, validate_every=4), dataset, tmp_path / "run")
+    train(adapted(validate_every=3), dataset, tmp_path / "run", resume=True)
+    assert [int(row["step"]) for row in metrics(tmp_path / "run")] == [4, 8, 9, 12]
+
+
+def test_a_state_of_another_version_is_refused(dataset: Path, tmp_path: Path) -> None:
+    train(CONFIG, dataset, tmp_path / "run")
+    state = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    torch.save(state | {"format": 0}, tmp_path / "run" / "last.pt")
+    with pytest.raises(ModelError, match="another version of seqvae; begin again with --force"):
+        train(CONFIG, dataset, tmp_path / "run", resume=True)
 
 
 def test_free_bits_and_beta_change_what_is_learned(dataset: Path, tmp_path: Path) -> None:
@@ -268,7 +310,7 @@ def test_parts_of_a_batch_make_it_up(dataset: Path, parts: int) -> None:
 
 
 def test_previews_are_music_and_a_picture(dataset: Path, tmp_path: Path) -> None:
-    train(CONFIG, dataset, tmp_path / "run", on_epoch=Previews(dataset, every=0.0))
+    train(CONFIG, dataset, tmp_path / "run", on_validation=Previews(dataset, every=0.0))
     names = sorted(path.name for path in (tmp_path / "run" / "previews").iterdir())
     assert "step-000012.png" in names
     assert {"step-000012-samples.mid", "step-000012-reconstructions.mid"} <= set(names)
@@ -277,5 +319,5 @@ def test_previews_are_music_and_a_picture(dataset: Path, tmp_path: Path) -> None
 
 
 def test_previews_keep_their_distance(dataset: Path, tmp_path: Path) -> None:
-    train(adapted(epochs=3, steps=None), dataset, tmp_path / "run", on_epoch=Previews(dataset, every=3600.0))
+    train(adapted(epochs=3, steps=None), dataset, tmp_path / "run", on_validation=Previews(dataset, every=3600.0))
     assert len(list((tmp_path / "run" / "previews").glob("*.png"))) == 1

@@ -156,9 +156,10 @@ def test_a_training_ends_with_white_latents_where_they_were_not(
 
 def test_a_resumed_run_is_one_that_was_not(datasets: dict[str, Path], tmp_path: Path) -> None:
     steps = SequenceData(datasets["text"]).steps_per_epoch(16)
-    whole = config(whiten=True, steps=steps + 3)
+    settings = {"whiten": True, "steps": steps + 3, "validate_every": steps}
+    whole = config(**settings)
     train(whole, datasets["text"], tmp_path / "whole")
-    train(config(whiten=True, steps=steps + 3, epochs=1), datasets["text"], tmp_path / "parts")
+    train(config(**settings, epochs=1), datasets["text"], tmp_path / "parts")
     train(whole, datasets["text"], tmp_path / "parts", resume=True)
     one, other = weights(tmp_path / "parts"), weights(tmp_path / "whole")
     assert all(torch.equal(one[name], other[name]) for name in one)
