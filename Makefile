@@ -67,4 +67,4 @@ lint: $(VENV)/.installed-test
 
 clean:
 	rm -rf $(VENV) demo demo-text build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find cli data_prep seqvae tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find benchmarks cli data_prep seqvae tests -name __pycache__ -type d -prune -exec rm -rf {} +

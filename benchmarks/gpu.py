@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,9 @@ def gradients(bench: Bench, precision: str) -> str:
             posterior = model.encode(batch.to(device))
             lost = model.distortion(posterior.loc + posterior.scale * z.to(device, dtype), batch.to(device))
         lost.mean().backward()
-        found.append({name: each.grad.double().cpu() for name, each in model.named_parameters()})
+        found.append(
+            {name: each.grad.double().cpu() for name, each in model.named_parameters() if each.grad is not None}
+        )
     errors = {name: ((found[1][name] - true).norm() / true.norm()).item() for name, true in found[0].items()}
     worst = max(errors, key=lambda name: errors[name])
     return f"{worst} is off by {errors[worst]:.1e}" if errors[worst] > CLOSE[precision] else ""
@@ -175,7 +178,7 @@ def checks(bench: Bench) -> Iterator[tuple[str, Callable[[], str]]]:
         yield "a training step does not wait for the device", lambda: waiting(bench)
         yield "the data live on the device, and are the same", lambda: resident(bench)
     for precision in ("fp32", "bf16"):
-        yield f"gradients in {precision} as in float64", lambda low=precision: gradients(bench, low)
+        yield f"gradients in {precision} as in float64", partial(gradients, bench, precision)
     yield "recorded sampling gives what unrecorded gives", lambda: recordings(bench)
 
 
@@ -214,21 +217,21 @@ def speeds(bench: Bench) -> Iterator[tuple[str, Callable[[], str]]]:
         share = rate * training_operations(preset(name).model) / (matrix[0] if matrix else float("nan"))
         return f"{rate:12,.0f} sequences/s, {share:.0%} of the matrix rate"
 
+    def sampling(rows: int) -> str:
+        return f"{rows * bench.rate(sampler(bench, rows)):12,.0f} melodies/s"
+
     yield "large products", products
     sizes = (512, 2048, 8192) if bench.device.type == "cuda" else (32,)
     for size in sizes:
-        yield f"{SMALL}: training, batch {size}", lambda size=size: training(SMALL, size)
+        yield f"{SMALL}: training, batch {size}", partial(training, SMALL, size)
     for size in sizes[:2] if bench.device.type == "cuda" else ():
-        yield f"{BIG}: training, batch {size}", lambda size=size: training(BIG, size)
+        yield f"{BIG}: training, batch {size}", partial(training, BIG, size)
         yield (
             f"{BIG}: teacher-forced, batch {size}",
-            lambda size=size: training(BIG, size, scheduled_sampling="none"),
+            partial(training, BIG, size, scheduled_sampling="none"),
         )
     for rows in (1, 512, 4096, 32768) if bench.device.type == "cuda" else (1, 32):
-        yield (
-            f"{SMALL}: {rows} samples at a time",
-            lambda rows=rows: f"{rows * bench.rate(sampler(bench, rows)):12,.0f} melodies/s",
-        )
+        yield f"{SMALL}: {rows} samples at a time", partial(sampling, rows)
 
 
 def windows(folder: Path) -> SequenceData:

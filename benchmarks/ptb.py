@@ -19,12 +19,13 @@ import math
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from benchmarks.machine import describe
 from data_prep.dataset import cached
+from data_prep.ragged import Ragged
 from data_prep.text import TextOptions
 from seqvae.checkpoint import load_model
 from seqvae.config import Config
@@ -129,7 +130,7 @@ def run_row(name: str, seed: int, dataset: Path, out: Path, samples: int, precis
     if (run / FIGURES).exists():
         return
     epochs = sum(training.epochs or 0 for _, training in config.stages())
-    words = int(SequenceData(dataset).train.lengths.sum())
+    words = int(cast(Ragged, SequenceData(dataset).train).lengths.sum())
     rate = words_per_second(config, dataset)
     print(f"{name}, seed {seed}: {rate:,.0f} words/s, at most {epochs} epochs: {epochs * words / rate / 3600:.1f} h")
     result = train(config, dataset, run, resume=(run / STATE_FILE).exists())

@@ -99,7 +99,8 @@ def drawn(dataset: Path | None, batch_size: int) -> list[Batch]:
     if dataset is None:
         generator = torch.Generator().manual_seed(0)
         return [Batch(torch.randint(4, V, (batch_size, 22), generator=generator)) for _ in range(STEPS)]
-    data, found, step = SequenceData(dataset), [], 0
+    data, step = SequenceData(dataset), 0
+    found: list[Batch] = []
     while len(found) < STEPS:
         batch = data.training_batch(step, batch_size, 0)
         step += 1

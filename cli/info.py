@@ -87,7 +87,7 @@ def _music(path: Path) -> list[str]:
         lines.append(f"{piece.name or path.stem}: {quarters:g} quarters long, meter {meters}, tempo {tempos}")
         for track in tracks:
             kind = "drums" if track.is_drum else f"program {track.program}"
-            lines.append(f"  {track.name or 'track'}: {kind}, {len(track.notes)} notes")
+            lines.append(f"  {track.name or 'track'}: {kind}, {count(len(track.notes), 'note')}")
     return lines
 
 

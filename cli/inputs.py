@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from cli.console import note
 from data_prep.errors import InputError
-from data_prep.files import named_sources
+from data_prep.files import is_path, named_sources
 from seqvae.config import TEXT
 from seqvae.errors import OptionError
 
@@ -35,8 +35,6 @@ def find(items: Sequence[str], vae: "TrainedModel") -> list[Given]:
     Raises:
         InputError: a path is missing, is of the other kind, or leads to nothing.
     """
-    from seqvae.trained import is_path
-
     if vae.kind != TEXT:
         for item in items:
             if not os.path.exists(item):

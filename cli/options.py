@@ -89,7 +89,7 @@ Seed = Annotated[
     typer.Option(
         metavar="N",
         callback=a_seed,
-        help="Random numbers start here: the same seed makes the same again. Without it one is drawn, and told.",
+        help="Of the random numbers: the same seed makes the same again. Without it one is drawn, and printed.",
     ),
 ]
 Temperature = Annotated[

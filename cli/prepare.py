@@ -8,7 +8,7 @@ import typer
 from cli import data_options as data
 from cli.console import say
 from cli.options import Encoding
-from data_prep.files import taken
+from data_prep.errors import InputError
 from seqvae.errors import OptionError
 
 
@@ -54,10 +54,10 @@ def prepare(
     from data_prep import dataset
 
     config = data.with_data_options(data.read_preset(preset, sources), context.params)
-    if taken(out) and not dataset.is_dataset(out):
-        raise OptionError(f"{out} exists and is no dataset: choose another --out")
-    if taken(out) and not force:
-        raise OptionError(f"{out} exists: replace it with --force, or choose another --out")
+    try:
+        dataset.check_place(out, force)
+    except InputError as error:
+        raise OptionError(f"--out: {error}") from None
     made = dataset.prepare(
         sources,
         out,

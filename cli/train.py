@@ -164,7 +164,7 @@ def _settled(given: Mapping[str, Any]) -> tuple[Config, Path, Path]:
     if not resume and config.start_from is not None:
         note(f"starting from {config.start_from}, at a learning rate of {config.stages()[0][1].learning_rate:g}")
     elif preset is None and not resume:
-        note(f"preset {base.name}, as this is {config.data.kind}; --preset takes another")
+        note(f"using preset {base.name}, as SOURCE is {config.data.kind}; choose another with --preset")
     return config, dataset.path, run
 
 
@@ -182,7 +182,11 @@ def _default_run(sources: Sequence[Path], base: Config, start_from: str | None) 
         raise OptionError("SOURCE is missing: give files, folders or a dataset; or a run with --resume --out RUN")
     source = sources[0].resolve()
     stem = Path(source.stem).stem if source.suffix == ".gz" else source.stem
-    way = base.name if start_from is None else f"from-{Path(start_from).stem}"
+    way = base.name
+    if start_from is not None:
+        from seqvae.model_files import find_model, model_name
+
+        way = f"from-{model_name(find_model(start_from))}"
     return Path("runs", f"{stem or 'run'}-{way}")
 
 
@@ -210,7 +214,7 @@ def _dataset(sources: Sequence[Path], config: Config, run: Path, given: Mapping[
     made = dataset.cached(
         sources, chosen, place, workers=given["workers"], progress=True, **splits, vocabulary=vocabulary
     )
-    say(f"{place} has these sources, unchanged: used again" if made.reused else made.summary())
+    say(f"reusing {place}: its sources have not changed" if made.reused else made.summary())
     return made
 
 
@@ -242,6 +246,6 @@ def _report(result: "TrainResult", dataset: Path) -> None:
         say(f"go on with: seqvae train --resume --out {result.run}")
         raise typer.Exit(INTERRUPTED)
     if result.stopped == "early":
-        say("it ended early: the valid score did not get better any more")
+        say("stopped early: the validation score no longer improved")
     say(f"measure it: seqvae evaluate {dataset} --model {result.run}")
     say(f"try it: seqvae sample --model {result.run}")

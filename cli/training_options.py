@@ -37,7 +37,7 @@ ValidateEvery = Annotated[
 ]
 Patience = Annotated[int | None, _whole("End after N validations without a better score.")]
 Select = Annotated[str | None, choice(settings.SELECTIONS, "The valid score by which the best model is kept.")]
-Seed = Annotated[int | None, typer.Option(metavar="N", callback=a_seed, help="Random numbers start here.")]
+Seed = Annotated[int | None, typer.Option(metavar="N", callback=a_seed, help="Of the random numbers.")]
 Device = Annotated[str | None, choice(settings.DEVICES, "Where to compute.")]
 Precision = Annotated[str | None, choice(settings.PRECISIONS, "Of matrix products.")]
 
@@ -45,8 +45,10 @@ BatchSize = Annotated[int | None, typer.Option(metavar="B", callback=at_least(1)
 Accumulate = Annotated[
     int | None, _whole("Parts in which a batch is computed one after the other, to save memory; of noise of their own.")
 ]
-Optimizer = Annotated[str | None, choice(settings.OPTIMIZERS, "What moves the weights.")]
-LearningRate = Annotated[float | None, typer.Option(metavar="RATE", callback=above_0, help="At first.")]
+Optimizer = Annotated[str | None, choice(settings.OPTIMIZERS, "Which optimizer.")]
+LearningRate = Annotated[
+    float | None, typer.Option(metavar="RATE", callback=above_0, help="The first one; see --learning-rate-decay.")
+]
 LearningRateDecay = Annotated[str | None, choice(settings.LEARNING_RATE_DECAYS, "How it falls.")]
 WeightAverage = Annotated[
     float | None,
@@ -94,7 +96,7 @@ MinimumRate = Annotated[
 ]
 Summary = Annotated[str | None, choice(settings.SUMMARIES, "Of the encoder's states: the last ones, or all pooled.")]
 LatentTo = Annotated[str | None, choice(settings.LATENT_TO, "z enters each step of the decoder, or its start alone.")]
-Dropout = Annotated[float | None, _share("Of what enters and leaves the decoder's LSTM.")]
+Dropout = Annotated[float | None, typer.Option(metavar="SHARE", help="Of what enters and leaves the decoder's LSTM.")]
 
 
 def with_training_options(config: Config, given: Mapping[str, Any]) -> Config:

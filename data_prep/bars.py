@@ -140,7 +140,7 @@ def check_meters(meters: Iterable[str]) -> None:
     for meter in map(str.strip, meters):
         numbers = _METER.fullmatch(meter)
         if not numbers or sum(map(int, re.findall(r"\d+", numbers[1] or ""))) > 99:
-            raise InputError(f"its meter {meter[:20]} is none")
+            raise InputError(f"{meter[:20]} is not a meter")
 
 
 def _share(bar: Bar, after: Bar, full: int) -> bool:

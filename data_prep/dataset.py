@@ -160,7 +160,7 @@ def prepare(
             counts the reasons.
     """
     out = Path(os.path.abspath(out))
-    _check_place(out, force)
+    check_place(out, force)
     if min(split) < 0 or split[0] <= 0 or abs(sum(split) - 1) > 1e-6:
         raise InputError(f"shares {split} of train, valid and test: they must sum to 1, and train must have one")
     groups = _groups(sources, options, valid, test)
@@ -200,13 +200,14 @@ def _groups(
     return train, own_valid, own_test
 
 
-def _check_place(out: Path, force: bool) -> None:
+def check_place(out: Path, force: bool) -> None:
+    """Raises InputError for a place where no dataset may be made: what is there is none, or `force` is not given."""
     if not taken(out):
         return
     if not is_dataset(out):
-        raise InputError(f"{out} exists and is no dataset; choose another name")
+        raise InputError(f"{out} exists and is no dataset: choose another place")
     if not force:
-        raise InputError(f"{out} exists; choose another name, or --force to replace it")
+        raise InputError(f"{out} exists: replace it with --force, or choose another place")
 
 
 def fingerprint(

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.errors import InputError
+from data_prep.files import is_path
 from data_prep.meters import count, steps_per_bar
 from data_prep.piece import Piece
 from data_prep.reading import read_pieces
@@ -36,6 +37,13 @@ class Example:
     place: int  # the bar it begins in, the line it stands in; the first one is 1, as people count
     tempo: float | None  # quarters per minute; None for text
     remark: str  # what the user should be told, else ""
+
+    @property
+    def where(self) -> str:
+        """What a remark is about, in words."""
+        if self.tempo is not None:
+            return self.source
+        return f"{self.source}, line {self.place}" if is_path(self.source) else f"'{self.source[:80]}'"
 
 
 def examples(path: Path, options: MelodyOptions) -> list[Example]:

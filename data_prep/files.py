@@ -86,6 +86,13 @@ def check_file(path: Path, kind: str) -> None:
         )
 
 
+def is_path(item: Path | str) -> bool:
+    """Whether an item of text is meant as a file: a Path, the name of a file that exists, or what looks like one."""
+    if isinstance(item, Path) or os.path.isfile(item):
+        return True
+    return " " not in item and Path(item).suffix.lower() in (*TEXT_SUFFIXES, *SUFFIXES)
+
+
 def _files_of(path: Path, kind: str) -> Iterator[Path]:
     if path.is_dir():
         yield from _walk(path, kind)

@@ -106,7 +106,7 @@ def load_all(
 
 def _crashed(source: Source) -> Shard:
     none = np.empty(0, np.int64)
-    return Shard(none.astype(np.uint8), none, none, [], [(source.name, "it makes its reader crash")])
+    return Shard(none.astype(np.uint8), none, none, [], [(source.name, "it crashes the parser")])
 
 
 def _seconds(source: Source) -> float:

@@ -9,6 +9,7 @@ import re
 
 from data_prep.errors import InputError
 
+DEFAULT_TEMPO = 120.0  # quarters a minute, of what says nothing
 STEPS_PER_QUARTER = 4
 STEPS_PER_WHOLE = 4 * STEPS_PER_QUARTER
 
@@ -23,7 +24,7 @@ def parse_meter(text: str) -> Meter:
     """
     match = re.fullmatch(r"\s*(\d{1,3})\s*/\s*(\d{1,3})\s*", text)
     if not match:
-        raise InputError(f"meter {text!r} is none: write it like 4/4, 3/4 or 6/8")
+        raise InputError(f"meter {text!r}: write it like 4/4, 3/4 or 6/8")
     meter = int(match[1]), int(match[2])
     steps_per_bar(meter)
     return meter

@@ -24,23 +24,8 @@ from typing import Any
 
 from data_prep import streams, tunebook
 from data_prep.errors import InputError
+from data_prep.meters import DEFAULT_TEMPO
 from data_prep.piece import Piece
-
-DEFAULT_TEMPO = 120.0  # quarters a minute, of a tune that says nothing
-
-
-def read(path: Path) -> list[Piece]:
-    """The pieces in a notation file: as many as there are tunes in an ABC tunebook, else one.
-
-    A tune that cannot be read is left out; `read_all` tells which.
-
-    Raises:
-        InputError: nothing in the file can be read.
-    """
-    pieces, skipped = read_all(path)
-    if not pieces:
-        raise InputError(f"{path}: {skipped[0][1] if skipped else 'there is no tune in it'}")
-    return pieces
 
 
 def read_all(path: Path) -> tuple[list[Piece], list[tuple[str, str]]]:

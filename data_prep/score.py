@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data_prep.errors import InputError
-from data_prep.meters import STEPS_PER_QUARTER, Meter
+from data_prep.meters import DEFAULT_TEMPO, STEPS_PER_QUARTER, Meter
 from data_prep.piece import Piece, Track
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Score:
     steps: int
     steps_per_quarter: int = STEPS_PER_QUARTER
     meter: Meter = (4, 4)
-    tempo: float = 120.0
+    tempo: float = DEFAULT_TEMPO
     name: str = ""
 
     def __post_init__(self) -> None:
@@ -109,8 +109,8 @@ class Score:
         return pictures.piano_roll(self, ax)
 
 
-def join(scores: Sequence[Score], gap_steps: int = 0) -> Score:
-    """All scores in a row, `gap_steps` of silence between them; tempo, meter and name are the first one's.
+def join(scores: Sequence[Score]) -> Score:
+    """All scores in a row; tempo, meter and name are the first one's.
 
     Raises:
         InputError: there is none, or their grids differ.
@@ -122,8 +122,8 @@ def join(scores: Sequence[Score], gap_steps: int = 0) -> Score:
         if score.steps_per_quarter != first.steps_per_quarter:
             raise InputError("scores of different grids cannot be joined")
         notes += [replace(note, onset=note.onset + begin, end=note.end + begin) for note in score.notes]
-        begin += score.steps + gap_steps
-    return replace(first, notes=tuple(notes), steps=begin - gap_steps)
+        begin += score.steps
+    return replace(first, notes=tuple(notes), steps=begin)
 
 
 def _free(path: Path | str, force: bool) -> Path:

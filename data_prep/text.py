@@ -70,7 +70,7 @@ class TextOptions:
             codecs.getincrementaldecoder(self.encoding)
             "a".encode(self.encoding)  # what is no encoding of text raises here
         except (LookupError, UnicodeError, ValueError):
-            raise InputError(f"encoding {self.encoding!r} is none; there are utf-8, latin-1, utf-16 ...") from None
+            raise InputError(f"encoding {self.encoding!r}: unknown; try utf-8, latin-1 or utf-16") from None
 
     def _check_what_belongs_together(self) -> None:
         if self.tokenizer != "huggingface" and self.tokenizer_file is not None:

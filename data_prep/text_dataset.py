@@ -227,7 +227,7 @@ def summary(info: dict[str, Any]) -> Iterator[str]:
 def _notes(counts: dict[str, int], split_by: str, most: str, unit: str) -> Iterator[str]:
     empty = [name for name in ("valid", "test") if not counts[name]]
     if empty and split_by == "files":
-        yield f"no sentences for {' and '.join(empty)}: files of its own were given for the other one alone"
+        yield f"no sentences for {' and '.join(empty)}: files were given only for the other split"
     elif empty:
         yield f"there are too few different sentences for {' and '.join(empty)}"
     if counts["cut"]:

@@ -18,14 +18,11 @@ import numpy as np
 from data_prep import meters, programs
 from data_prep.errors import InputError
 from data_prep.melodies import line, melodies, quantize, to_steps
-from data_prep.meters import Meter, parse_meter, steps_per_bar
+from data_prep.meters import DEFAULT_TEMPO, Meter, parse_meter, steps_per_bar
 from data_prep.piece import END, PITCH, START, VELOCITY, Piece
 from data_prep.tokenizers.melody import NO_EVENT, NOTE_OFF, PITCHES
 
-__all__ = ["MelodyOptions", "Window", "parse_meter", "steps_per_bar", "whole", "windows"]
-
 DEFAULT_METER: Meter = (4, 4)  # of a file that says nothing
-DEFAULT_TEMPO = 120.0
 _REST, _OFF = bytes([NO_EVENT]), bytes([NOTE_OFF])
 
 

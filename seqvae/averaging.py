@@ -16,9 +16,7 @@ from seqvae.vae import SequenceVAE
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
-EVERY = (
-    10  # k, in steps, or fewer if a validation comes before: looking at each step would take longer and change little
-)
+EVERY = 10  # k, in steps, fewer if a validation comes before: looking at each step would take longer for little
 
 
 class WeightAverage:

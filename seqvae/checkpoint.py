@@ -18,7 +18,7 @@ from safetensors.torch import save
 
 from seqvae.config import Config
 from seqvae.errors import ModelError, OptionError
-from seqvae.run_folder import MODEL_FILE
+from seqvae.model_files import model_name
 from seqvae.vae import SequenceVAE
 
 FORMAT = 1  # of the header; raised when an older reader would misread a file
@@ -57,18 +57,13 @@ def save_model(
 ) -> None:
     """Write a model file; `half` stores the weights in 16 bits."""
     # places on one machine mean nothing elsewhere
-    start = config.start_from and _name(Path(config.start_from))
+    start = config.start_from and model_name(Path(config.start_from))
     config = replace(config, start_from=start, data=replace(config.data, dataset=None, tokenizer_file=None))
     header = {"format": FORMAT, "config": config.to_dict(), "tokenizer": tokenizer, "metrics": metrics}
     dtype = torch.float16 if half else torch.float32
     weights = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
     content = save(weights, metadata={HEADER: json.dumps(header)})  # save_file would make it unreadable to others
     write_atomically(path, lambda to: to.write_bytes(content))
-
-
-def _name(model: Path) -> str:
-    """What a model is called: its run folder, or its file."""
-    return model.parent.name if model.name == MODEL_FILE else model.name
 
 
 def load_model(path: Path) -> ModelFile:

@@ -1,5 +1,6 @@
 """What values and combinations of settings make sense; everything else is refused before any work starts."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,7 +44,7 @@ _CHOICES: Mapping[str, Sequence[str]] = {
 def check(config: Config) -> None:
     """Refuse values and combinations that make no sense.
 
-    Raises OptionError naming the option as the command line spells it.
+    Raises OptionError naming the setting; where the command line has it, as it is spelled there.
     """
     _check_values(config.model)
     _require(config.model.vocabulary_size >= 2, "vocabulary_size", config.model.vocabulary_size, "at least 2")
@@ -65,6 +66,7 @@ def _check_values(section: DataConfig | ModelConfig | TrainConfig | Phase) -> No
     for option, value in vars(section).items():
         if value is None:
             continue
+        _require(not isinstance(value, float) or math.isfinite(value), option, value, "finite")
         if option in _WHOLE_FROM_1:
             _require(value >= 1, option, value, "at least 1")
         elif option in _ABOVE_0:
@@ -134,4 +136,5 @@ def _check_whiten(training: TrainConfig, model: ModelConfig) -> None:
 
 def _require(ok: bool, option: str, value: Any, allowed: str) -> None:
     if not ok:
-        raise OptionError(f"--{option.replace('_', '-')} {value}: must be {allowed}")
+        name = settings.SPELLED.get(option, option).replace("_", "-")
+        raise OptionError(f"--{name} {value}: must be {allowed}")

@@ -126,10 +126,8 @@ class TrainConfig:
     learning_rate: float = 1e-3
     final_learning_rate: float = 1e-5
     learning_rate_decay: str = "exponential"  # by 0.9999 a step, along a cosine over the budget, or on a plateau
-    plateau_patience: int = (
-        2  # validations without a better valid score until the rate is halved, the best model reloaded
-    )
-    plateau_after: int = 0  # epochs before which it never is
+    plateau_patience: int = 2  # validations without a better score until the rate is halved, the best model reloaded
+    plateau_after: int = 0  # epochs before the first halving
     plateau_halvings: int = 5  # the next plateau ends the training
     clip: float = 1.0  # largest norm of the gradient
     weight_average: float | None = None  # decay a step of an average of the weights, which is validated and kept
@@ -142,9 +140,7 @@ class TrainConfig:
     free_bits_form: str = "clamp"
     mmd: float | None = None  # weight of the distance of all z to the prior (WAE)
     adversarial: float | None = None  # weight of a discriminator that tells z from the prior (AAE)
-    whiten: bool = (
-        False  # before each validation the latents are moved, so that all together have mean 0 and covariance 1
-    )
+    whiten: bool = False  # before each validation the latents are moved, so that all together lie as the prior does
     aggressive: bool = False  # the encoder is trained to its end before each step, while mutual information rises
     word_dropout: float = 0.0  # share of the decoder's inputs that are hidden
     encoder_drop: float = 0.0  # share of the encoder's inputs that are taken out,
@@ -155,7 +151,7 @@ class TrainConfig:
     scheduled_sampling_steps: int = 2000  # scale of the ramp
     scheduled_sampling_parallel: bool = False  # two fast passes instead of T exact steps
     transpose: int | None = None  # semitones: a random shift of at most so many, anew each time
-    patience: int | None = None  # validations without a better valid score before stopping early
+    patience: int | None = None  # validations without a better score before stopping early
     select: str = "elbo"  # the valid score by which the best model is kept
     device: str = "auto"
     precision: str = "auto"

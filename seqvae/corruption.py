@@ -8,7 +8,7 @@ corrupted  ids of the encoder's input are swapped, taken out or hidden, so that 
 import torch
 from torch import Tensor
 
-from seqvae.objectives import within
+from seqvae.objectives import length_mask
 
 REACH = 3.0  # places that a swapped id moves at most, as in Shen et al. 2020
 
@@ -44,7 +44,7 @@ def corrupted(
     """
     B, T = tokens.shape
     full = lengths if lengths is not None else torch.full((B,), T, device=tokens.device)
-    free = within(full - 1 if ends else full, T)  # what may be touched
+    free = length_mask(full - 1 if ends else full, T)  # what may be touched
     if swap:
         places = torch.arange(T, device=tokens.device, dtype=torch.float32).expand(B, T)
         away = 1.0 + REACH * torch.rand(B, T, generator=generator, device=tokens.device)
@@ -54,11 +54,11 @@ def corrupted(
         tokens = tokens.gather(1, goals.argsort(dim=1, stable=True))
     if drop:
         stays = ~(_chosen(tokens, drop, generator) & free)
-        stays[:, 0] |= ~(stays & within(full, T)).any(1)
-        stays &= within(full, T)
+        stays[:, 0] |= ~(stays & length_mask(full, T)).any(1)
+        stays &= length_mask(full, T)
         tokens = tokens.gather(1, (~stays).to(torch.uint8).argsort(dim=1, stable=True))
         lengths = stays.sum(1)
-        free = within(lengths - 1 if ends else lengths, T)
+        free = length_mask(lengths - 1 if ends else lengths, T)
     if mask:
         tokens = torch.where(_chosen(tokens, mask, generator) & free, blank, tokens)
     return tokens, lengths

@@ -28,9 +28,9 @@ def choose_device(name: str = "auto", world: World = ALONE) -> torch.device:
 
 
 def _own_gpu(world: World) -> torch.device:
-    if world.place >= (count := torch.cuda.device_count()):
+    if world.local_rank >= (count := torch.cuda.device_count()):
         raise OptionError(f"--nproc-per-node: at most {count}, one for each GPU of this machine; or give --device cpu")
-    device = torch.device("cuda", world.place)
+    device = torch.device("cuda", world.local_rank)
     torch.cuda.set_device(device)
     return device
 

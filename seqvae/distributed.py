@@ -35,7 +35,7 @@ class World:
 
     rank: int = 0
     size: int = 1
-    place: int = 0  # among those on the same machine
+    local_rank: int = 0  # among those on the same machine
     waiting: Any = None  # the group of those that wait for the first one
 
     @property
@@ -114,8 +114,8 @@ def joined() -> Iterator[World]:
         if not _of_connection(error):
             raise
         raise TrainingError(
-            f"process {rank + 1} of {size} ends, as another one is gone or silent; what it said stands above. "
-            "Go on with --resume"
+            f"process {rank + 1} of {size} stopped, as another one has gone or fallen silent; see its message above. "
+            "Continue with --resume"
         ) from None
     finally:
         dist.destroy_process_group()

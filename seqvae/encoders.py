@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from seqvae import recurrence
 from seqvae.config import ModelConfig
 from seqvae.embedding import TokenInput, initialise
-from seqvae.objectives import within
+from seqvae.objectives import length_mask
 from seqvae.posteriors import mean_head, scale_head
 
 
@@ -77,7 +77,7 @@ class LSTMEncoder(nn.Module):
             return outputs.mean(1) if self.summary == "mean" else outputs.amax(1)
         if self.summary == "last":
             return outputs[torch.arange(len(lengths), device=lengths.device), lengths - 1]
-        counts = within(lengths, outputs.shape[1]).unsqueeze(-1)
+        counts = length_mask(lengths, outputs.shape[1]).unsqueeze(-1)
         if self.summary == "mean":
             return (outputs * counts).sum(1) / lengths.unsqueeze(1)
         return outputs.masked_fill(~counts, -torch.inf).amax(1)

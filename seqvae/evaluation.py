@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from seqvae.batch import Batch
 from seqvae.information import active_units, information
-from seqvae.objectives import importance_weighted_bound, prior_like, rate_per_dimension, within
+from seqvae.objectives import importance_weighted_bound, length_mask, prior_like, rate_per_dimension
 from seqvae.sampling import generate
 from seqvae.softmax import CELLS
 from seqvae.vae import SequenceVAE
@@ -144,7 +144,7 @@ def _counted(batch: Batch) -> Tensor:
     """Which tokens (B, T) belong to the sequences."""
     if batch.lengths is None:
         return torch.ones_like(batch.tokens, dtype=torch.bool)
-    return within(batch.lengths, batch.tokens.shape[1])
+    return length_mask(batch.lengths, batch.tokens.shape[1])
 
 
 def _right(ids: Tensor, batch: Batch, note_on: Tensor | None, kind: str) -> dict[str, Tensor]:

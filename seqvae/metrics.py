@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqvae.checkpoint import write_atomically
+
 FIGURES = ("loss", "distortion", "rate", "beta")
 
 
@@ -90,10 +92,7 @@ class MetricsLog:
         """Add a row."""
         row = {"epoch": f"{round(epoch, 2):.12g}", "step": step, "seconds": round(seconds, 1)}
         self._rows.append(row | {name: f"{value:.6g}" for name, value in values.items()})
-        with open(self._path, "w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, fieldnames=list(self._rows[-1]), extrasaction="ignore")
-            table.writeheader()
-            table.writerows(self._rows)
+        write_atomically(self._path, self._save)
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(
@@ -104,6 +103,13 @@ class MetricsLog:
         """Flush the TensorBoard events."""
         if self._board is not None:
             self._board.close()
+
+    def _save(self, to: Path) -> None:
+        names = dict.fromkeys(name for row in self._rows for name in row)  # not all have all: steps may be skipped
+        with open(to, "w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, names)
+            table.writeheader()
+            table.writerows(self._rows)
 
     def _read(self) -> list[dict[str, Any]]:
         if not self._path.exists():

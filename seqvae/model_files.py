@@ -1,5 +1,6 @@
 """Which model file is meant: by the name of a bundled model, by a run folder, or by a path."""
 
+import os
 from pathlib import Path
 
 from seqvae.errors import ModelError
@@ -13,6 +14,12 @@ _MODELS = Path(__file__).parent / "models"
 def bundled_names() -> list[str]:
     """Names of the models that come with seqvae."""
     return sorted(path.stem for path in _MODELS.glob("*.safetensors"))
+
+
+def model_name(path: Path) -> str:
+    """What a model is called: its run folder, or its file without the suffix."""
+    path = Path(os.path.abspath(path))
+    return path.parent.name if path.name == MODEL_FILE else path.stem
 
 
 def find_model(model: str | Path | None = None) -> Path:

@@ -35,10 +35,10 @@ def distortion(logits: Tensor, tokens: Tensor, lengths: Tensor | None = None) ->
 
 def summed(nll: Tensor, lengths: Tensor | None) -> Tensor:
     """Sums (B) over the steps of nll (B, T) that lie within `lengths` (B); over all if None."""
-    return nll.sum(-1) if lengths is None else (nll * within(lengths, nll.shape[1])).sum(-1)
+    return nll.sum(-1) if lengths is None else (nll * length_mask(lengths, nll.shape[1])).sum(-1)
 
 
-def within(lengths: Tensor, T: int) -> Tensor:
+def length_mask(lengths: Tensor, T: int) -> Tensor:
     """Which of T steps belong to sequences of these lengths (B): bool (B, T)."""
     return torch.arange(T, device=lengths.device) < lengths.unsqueeze(1)
 

@@ -33,7 +33,7 @@ from seqvae.vae import Noise, SequenceVAE, Terms
 HALF = 0.5  # of the learning rate, on a plateau
 INNER_STEPS = 100  # of the encoder alone, at most, before one of the decoder; He et al. 2019, arXiv:1901.05534
 INNER_CHECK = 15  # inner steps after which the encoder must have become better to go on
-RAISED = 2.0**7  # times their size gradients are within cuDNN's LSTM: fp16 loses those below 6e-8
+RAISED = 2.0**7  # times their size gradients are phase_step cuDNN's LSTM: fp16 loses those below 6e-8
 RUNNING = ("running_mean", "running_var")  # buffers of batch normalisation
 
 
@@ -76,42 +76,50 @@ class Optimization:
         )
 
     def step(
-        self, parts: Sequence[Batch], number: int, within: int, share: float, halvings: int
+        self,
+        parts: Sequence[Batch],
+        number: int,
+        phase_step: int,
+        share: float,
+        halvings: int,
+        frozen: nn.Module | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Train on a batch.
 
         Args:
             parts: of the batch those that are this process's, on any device.
             number: of the step in the run, which is the source of its noise.
-            within: of the step in its phase, which schedules follow.
+            phase_step: of the step in its phase, which schedules follow.
             share: of the phase's budget that is used up.
             halvings: how often the learning rate was halved on a plateau.
+            frozen: the part of the model that is left as it is: the encoder in aggressive training.
 
         Returns:
             Figures of the whole batch, as `metrics.Averages.add` takes them, and whether loss and gradient were finite;
             otherwise nothing has changed. Both are on the device.
         """
-        self._set_rate(within, share, halvings)
-        figures, latents = self._backward(parts, self.beta(within), within, number)
-        finite = update(self.optimizer, figures[0], self.training.clip, self.raised)
+        self._set_rate(phase_step, share, halvings)
+        with nullcontext() if frozen is None else _frozen(frozen):
+            figures, latents = self._backward(parts, self.beta(phase_step), phase_step, number)
+            finite = update(self.optimizer, figures[0], self.training.clip, self.raised)
         if self.adversary is not None:
             self._teach(self.adversary, parts, latents, number, finite)
         return figures, finite
 
-    def train_encoder(self, batches: Callable[[int], Sequence[Batch]], number: int, within: int) -> int:
+    def train_encoder(self, batches: Callable[[int], Sequence[Batch]], number: int, phase_step: int) -> int:
         """Train the encoder alone until that does not help any more, on random batches; how many steps it took.
 
-        The first part of a step in aggressive training (He et al. 2019): at most INNER_STEPS, and fewer if the loss a
-        token of INNER_CHECK steps is above that of those before.
+        The first part of a step in aggressive training (He et al. 2019): fewer than INNER_STEPS, until the loss a token
+        of INNER_CHECK steps is above that of those before.
 
         Args:
             batches: a random batch by a number, in parts.
-            number, within: of the step, as for `step`.
+            number, phase_step: of the step, as for `step`.
         """
         before, since = float("inf"), []
         with _frozen(self.model.decoder):
             for inner in range(1, INNER_STEPS):
-                figures, _ = self._backward(batches(inner), self.beta(within), within, number, inner)
+                figures, _ = self._backward(batches(inner), self.beta(phase_step), phase_step, number, inner)
                 update(self.optimizer, figures[0], self.training.clip, self.raised)
                 since.append(figures)
                 if inner % INNER_CHECK == 0:
@@ -121,14 +129,9 @@ class Optimization:
                     before, since = sums[0] / sums[-1], []
         return inner
 
-    def train_decoder(self, *arguments: Any) -> tuple[Tensor, Tensor]:
-        """As `step`, with the encoder left as it is: the second part of a step in aggressive training."""
-        with _frozen(self.model.encoder):
-            return self.step(*arguments)
-
-    def beta(self, within: int) -> float:
+    def beta(self, phase_step: int) -> float:
         """The weight of the rate at a step of the phase."""
-        return annealed_beta(self.training.annealing, within, beta=self.training.beta, steps=self.annealing_steps)
+        return annealed_beta(self.training.annealing, phase_step, beta=self.training.beta, steps=self.annealing_steps)
 
     def state_dict(self) -> dict[str, Any]:
         """What is needed to go on, beside the model."""
@@ -146,38 +149,40 @@ class Optimization:
         seed = np.random.SeedSequence([self.training.seed, *number], spawn_key=key).generate_state(1)[0]
         return torch.Generator(self.device).manual_seed(int(seed))
 
-    def _set_rate(self, within: int, share: float, halvings: int) -> None:
+    def _set_rate(self, phase_step: int, share: float, halvings: int) -> None:
         training = self.training
         kind, first, last = training.learning_rate_decay, training.learning_rate, training.final_learning_rate
-        rate = learning_rate(kind, within, share, first=first, last=last) * HALF**halvings
+        rate = learning_rate(kind, phase_step, share, first=first, last=last) * HALF**halvings
         for group in self.optimizer.param_groups:
             group["lr"] = rate
 
-    def _noise(self, within: int) -> Noise:
+    def _noise(self, phase_step: int) -> Noise:
         training = self.training
         scheduled = sampling_probability(
             training.scheduled_sampling,
-            within,
+            phase_step,
             rate=training.scheduled_sampling_rate,
             steps=training.scheduled_sampling_steps,
         )
         return Noise(
             scheduled,
-            training.scheduled_sampling_parallel,
-            training.word_dropout,
-            training.encoder_swap,
-            training.encoder_drop,
-            training.encoder_mask,
+            parallel=training.scheduled_sampling_parallel,
+            word_dropout=training.word_dropout,
+            swap=training.encoder_swap,
+            drop=training.encoder_drop,
+            mask=training.encoder_mask,
         )
 
-    def _backward(self, parts: Sequence[Batch], beta: float, within: int, *number: int) -> tuple[Tensor, list[Tensor]]:
+    def _backward(
+        self, parts: Sequence[Batch], beta: float, phase_step: int, *number: int
+    ) -> tuple[Tensor, list[Tensor]]:
         """Leave the gradients of a batch, raised, in the parameters; its figures, and the z (B, Z) of each part."""
         self.optimizer.zero_grad(set_to_none=True)
         found, latents = [], []
         averages = _RunningAverages(self.model) if self.world.size * len(parts) > 1 else None
         for batch in parts:
             with nullcontext() if batch is parts[-1] else self._unsynchronised():
-                terms, loss = self._loss(batch, self._generator(batch.part, *number), beta, within)
+                terms, loss = self._loss(batch, self._generator(batch.part, *number), beta, phase_step)
                 (loss * (batch.share * self.world.size * self.raised)).backward()  # processes average, not add up
             if averages is not None:
                 averages.add(batch.share)
@@ -193,10 +198,10 @@ class Optimization:
         """Keep gradients from being averaged before they are complete."""
         return self.parallel.no_sync() if isinstance(self.parallel, DistributedDataParallel) else nullcontext()
 
-    def _loss(self, batch: Batch, generator: torch.Generator, beta: float, within: int) -> tuple[Terms, Tensor]:
+    def _loss(self, batch: Batch, generator: torch.Generator, beta: float, phase_step: int) -> tuple[Terms, Tensor]:
         training, batch = self.training, batch.to(self.device)
         with autocast(self.device, self.precision):
-            terms = self.parallel(batch.tokens, batch.lengths, generator, self._noise(within))
+            terms = self.parallel(batch.tokens, batch.lengths, generator, self._noise(phase_step))
         rate = charged_rate(terms.rates, training.free_bits, training.free_bits_per, training.free_bits_form)
         loss = terms.distortion.mean() + beta * rate
         if training.mmd:

@@ -11,7 +11,7 @@ class Progress:
     """Counters of a run, and of the phase it is in."""
 
     step: int = 0
-    epoch: float = 0.0  # how often each sequence was seen, at the last validation
+    epoch: float = 0.0  # how often each sequence was seen
     elapsed: float = 0.0  # seconds
     skipped: int = 0
     skipped_in_a_row: int = 0
@@ -25,7 +25,7 @@ class Progress:
     aggressive: bool = True  # until mutual information stops rising
 
     @property
-    def within(self) -> int:
+    def phase_step(self) -> int:
         """Steps since the phase began."""
         return self.step - int(self.began["step"])
 
@@ -33,9 +33,9 @@ class Progress:
         """How much of the phase's first budget to run out is used up: 1 or more when the phase is over."""
         shares = [0.0]
         if training.steps is not None:
-            shares.append(self.within / training.steps)
+            shares.append(self.phase_step / training.steps)
         if training.epochs is not None:
-            shares.append(self.within / (training.epochs * steps_per_epoch))
+            shares.append(self.phase_step / (training.epochs * steps_per_epoch))
         if training.minutes is not None:
             shares.append((self.elapsed - self.began["elapsed"]) / (60.0 * training.minutes))
         return max(shares)

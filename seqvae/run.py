@@ -69,9 +69,9 @@ class Run:
             self.average = WeightAverage(like, decay, self.validate_every)
 
     @property
-    def place(self) -> int:
+    def batch_index(self) -> int:
         """The number of the next batch in the order of batches; a phase begins with an epoch."""
-        return self._begin + self.done.within
+        return self._begin + self.done.phase_step
 
     @property
     def kept(self) -> SequenceVAE:
@@ -82,7 +82,7 @@ class Run:
         """Move the latents, as `whitening.whiten` does, by those of the sequences that come next."""
         size, seed, transpose = self.training.batch_size, self.training.seed, self.training.transpose
         steps = math.ceil(min(WHITENED, len(self.data.train)) / size)
-        coming = range(self.place, self.place + steps)
+        coming = range(self.batch_index, self.batch_index + steps)
         batches = (self.data.training_batch(place, size, seed, transpose).to(self.device) for place in coming)
         with autocast(self.device, self.precision):
             self.world.by_first(lambda: whiten(self.model, batches))

@@ -37,7 +37,8 @@ def settings(model: str, preset: Config | None = None) -> Config:
     elif preset.data.kind != own.data.kind:
         raise OptionError(f"--preset {preset.name} is for {preset.data.kind}, model {model} for {own.data.kind}")
     start = model if model in bundled_names() else str(find_model(model).resolve())
-    return replace(preset, start_from=start, data=own.data, model=own.model)
+    kept = replace(own.model, **{name: getattr(preset.model, name) for name in FREE})
+    return replace(preset, start_from=start, data=own.data, model=kept)
 
 
 def _in_the_end(training: TrainConfig) -> TrainConfig:
@@ -62,8 +63,8 @@ def check_kept(base: Config, config: Config) -> None:
 
 def _refuse_change(base: Config, option: str, theirs: Any, ours: Any) -> None:
     if ours != theirs:
-        given = f"--{option.replace('_', '-')} {ours}"
-        raise OptionError(f"{given}: a run that starts from {base.start_from} keeps what that has, {theirs}")
+        name = option.replace("_", "-")
+        raise OptionError(f"--{name} {ours}: a run that starts from {base.start_from} keeps its {name}, {theirs}")
 
 
 def tokenizer_of(model: str) -> dict[str, Any]:

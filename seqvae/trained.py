@@ -20,7 +20,8 @@ import torch
 
 from data_prep.errors import InputError
 from data_prep.examples import Example, examples, sentence, sentence_examples
-from data_prep.files import SUFFIXES, TEXT_SUFFIXES
+from data_prep.files import SUFFIXES, is_path
+from data_prep.meters import DEFAULT_TEMPO
 from data_prep.pictures import piano_rolls
 from data_prep.score import Score, join
 from data_prep.text import TextOptions
@@ -37,9 +38,7 @@ from seqvae.errors import ModelError, OptionError
 from seqvae.evaluation import evaluate
 from seqvae.latent_file import Latents
 from seqvae.memory import keep_freed_memory
-from seqvae.model_files import bundled_names as bundled_names
-from seqvae.model_files import find_model
-from seqvae.run_folder import MODEL_FILE
+from seqvae.model_files import find_model, model_name
 
 BATCH, BATCH_OF_GPU = 512, 4096  # sequences decoded or encoded at a time
 GREEDY = sampling.Decoding()
@@ -74,8 +73,7 @@ def load(model: str | Path | None = None, device: str = "auto", precision: str =
     """
     keep_freed_memory()
     path = find_model(model)
-    name = path.parent.name if path.name == MODEL_FILE else path.stem
-    return TrainedModel(name, load_model(path), device, precision)
+    return TrainedModel(model_name(path), load_model(path), device, precision)
 
 
 def melody_options(config: Config) -> MelodyOptions:
@@ -171,7 +169,7 @@ class TrainedModel:
             [example.tempo for example in found if example.tempo is not None] or None,
             self.name,
             self.kind,
-            [f"{_where(example)}: {example.remark}" for example in found if example.remark],
+            [f"{example.where}: {example.remark}" for example in found if example.remark],
         )
 
     def decode(
@@ -351,16 +349,9 @@ class TrainedModel:
             if tempo is not None:
                 raise OptionError(f"tempo {tempo}: model '{self.name}' makes text, which has none")
             return [self.tokenizer.decode(row) for row in ids]
-        tempo = 120.0 if tempo is None else tempo
+        tempo = DEFAULT_TEMPO if tempo is None else tempo
         tempos = [tempo] * len(ids) if isinstance(tempo, int | float) else tempo
         return [self.tokenizer.decode(row, tempo=beat) for row, beat in zip(ids, tempos, strict=True)]
-
-
-def is_path(item: Path | str) -> bool:
-    """Whether a model of text takes it as a file: a Path, the name of a file that exists, or what looks like one."""
-    if isinstance(item, Path) or os.path.isfile(item):
-        return True
-    return " " not in item and Path(item).suffix.lower() in (*TEXT_SUFFIXES, *SUFFIXES)
 
 
 def write_scores(rows: Mapping[Path, Sequence[Score]], titles: Sequence[str], picture: Path) -> None:
@@ -368,13 +359,6 @@ def write_scores(rows: Mapping[Path, Sequence[Score]], titles: Sequence[str], pi
     for path, scores in rows.items():
         join(scores).write_midi(path, force=True)
     piano_rolls([score for scores in rows.values() for score in scores], titles, picture)
-
-
-def _where(example: Example) -> str:
-    """What a remark is about."""
-    if example.tempo is not None:
-        return example.source
-    return f"{example.source}, line {example.place}" if is_path(example.source) else f"'{example.source[:80]}'"
 
 
 def _described(tokenizer: Tokenizer) -> str:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from seqvae.batch import Batch
@@ -87,13 +86,17 @@ def train(
     check(config)
     keep_freed_memory()
     run = open_run(config, dataset, out, resume=resume, force=force, world=world)
-    with Interruption() as interruption:
-        while True:
-            stopped = _train_phase(run, interruption, progress and world.first, on_validation)
-            if stopped == "interrupted" or run.done.phase + 1 == len(run.stages):
-                break
-            _begin_next_phase(run)
-    world.by_first(lambda: _finish(run))
+    try:
+        with Interruption() as interruption:
+            while True:
+                stopped = _train_phase(run, interruption, progress and world.first, on_validation)
+                if stopped == "interrupted" or run.done.phase + 1 == len(run.stages):
+                    break
+                _begin_next_phase(run)
+        world.by_first(lambda: _finish(run))
+    finally:
+        if run.log is not None:
+            run.log.close()
     done = run.done
     return TrainResult(out, done.step, done.epoch, stopped, done.skipped, done.best)
 
@@ -118,7 +121,7 @@ def _train_phase(run: Run, interruption: Interruption, progress: bool, on_valida
             bar.update()
             ended = None
             over = run.done.share_of_budget(training, steps_per_epoch) >= 1.0
-            if over or run.done.within % run.validate_every == 0:
+            if over or run.done.phase_step % run.validate_every == 0:
                 ended = _finish_round(run, on_validation)
             if ended or asked:
                 return ended or "interrupted"
@@ -140,18 +143,21 @@ def _step(run: Run, share: float) -> None:
             for part in world.parts(training.accumulate)
         ]
 
-    act: Callable[..., tuple[Tensor, Tensor]] = run.optimization.step
+    frozen = None
     if training.aggressive and done.aggressive:
-        epoch = run.place - run.place % run.steps_per_epoch
+        epoch = run.batch_index - run.batch_index % run.steps_per_epoch
         chosen = epoch + np.random.default_rng([training.seed, done.step, 2]).integers(
             run.steps_per_epoch, size=INNER_STEPS
         )
-        run.optimization.train_encoder(lambda inner: parts_of(int(chosen[inner])), done.step, done.within)
-        act = run.optimization.train_decoder
-    run.sums.add(*act(parts_of(run.place), done.step, done.within, share, done.halvings))
+        run.optimization.train_encoder(lambda inner: parts_of(int(chosen[inner])), done.step, done.phase_step)
+        frozen = run.model.encoder
+    run.sums.add(
+        *run.optimization.step(parts_of(run.batch_index), done.step, done.phase_step, share, done.halvings, frozen)
+    )
     if run.average is not None:
-        run.average.add(run.model, done.within)
+        run.average.add(run.model, done.phase_step)
     done.step += 1
+    done.epoch = done.began["epoch"] + done.phase_step / run.steps_per_epoch
 
 
 def _show(run: Run, bar: tqdm) -> None:
@@ -159,7 +165,9 @@ def _show(run: Run, bar: tqdm) -> None:
     run.look()
     done = run.done
     used = done.share_of_budget(run.training, run.steps_per_epoch)
-    bar.total = done.step - done.within + round(done.within / min(used, 1.0))  # a budget in minutes: estimated
+    bar.total = (
+        done.step - done.phase_step + round(done.phase_step / min(max(used, 1e-9), 1.0))
+    )  # a budget in minutes: estimated
     bar.set_postfix_str(run.sums.shown(bar.format_dict["rate"]), refresh=False)
 
 
@@ -194,7 +202,8 @@ def _finish_round(run: Run, on_validation: OnValidation | None) -> str | None:
     halvings = run.done.halvings
     run.look()
     if run.training.whiten:
-        run.whiten()
+        with _fitting(run):
+            run.whiten()
     ended, run.done = run.world.by_first(lambda: (_judge(run, on_validation), run.done))
     run.sums = Averages(run.done.skipped_in_a_row)
     if run.done.halvings > halvings:
@@ -209,7 +218,6 @@ def _judge(run: Run, on_validation: OnValidation | None) -> str | None:
     training, done = run.training, run.done
     if _hopeless(run):
         _give_up(done)
-    done.epoch = done.began["epoch"] + done.within / run.steps_per_epoch
     with _fitting(run):
         valid = _validate(run)
     if run.log is not None:
@@ -256,8 +264,6 @@ def _begin_next_phase(run: Run) -> None:
 
 def _finish(run: Run) -> None:
     run.save()
-    if run.log is not None:
-        run.log.close()
     if not (run.out / MODEL_FILE).exists():  # interrupted before the first epoch's end: keep what there is
         run.save_model({})
 

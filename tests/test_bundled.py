@@ -10,7 +10,8 @@ import seqvae
 from data_prep.examples import examples
 from seqvae.batch import Batch
 from seqvae.evaluation import evaluate
-from seqvae.trained import TrainedModel, bundled_names, find_model, melody_options
+from seqvae.model_files import bundled_names, find_model
+from seqvae.trained import TrainedModel, melody_options
 
 ROOT = Path(__file__).parents[1]
 MELODIES = ROOT / "samples" / "melodies"

@@ -372,8 +372,8 @@ def test_train_prepares_once_tells_where_and_refuses_to_overwrite(seqvae: Run, s
     assert code == 2
     assert all(word in err for word in ("--resume", "--force", "--out"))
     assert files(Path("runs")) == before
-    assert "used again" in succeed(seqvae("train", "@tunes", *small, "--out", "runs/second"))
-    assert "used again" in succeed(seqvae("train", "@tunes", *small, "--force", "--seed", 3))
+    assert "reusing" in succeed(seqvae("train", "@tunes", *small, "--out", "runs/second"))
+    assert "reusing" in succeed(seqvae("train", "@tunes", *small, "--force", "--seed", 3))
     assert files(Path("runs/tunes-small"))["model.safetensors"] != before["tunes-small/model.safetensors"]
     succeed(seqvae("sample", "-n", 1, "--model", "runs/tunes-small"))
 
@@ -381,7 +381,7 @@ def test_train_prepares_once_tells_where_and_refuses_to_overwrite(seqvae: Run, s
 def test_without_a_preset_the_kind_of_the_sources_picks_one(seqvae: Run) -> None:
     code, _, err = seqvae("train", "@tunes", "--steps", 1, "--batch-size", 2)
     assert code == 0
-    assert err == "seqvae: preset melody-2bar, as this is music; --preset takes another\n"
+    assert err == "seqvae: using preset melody-2bar, as SOURCE is music; choose another with --preset\n"
     assert load("runs/tunes-melody-2bar").config.name == "melody-2bar"
 
 

@@ -295,7 +295,7 @@ def test_train_prepares_once_previews_lines_and_says_how_to_go_on(seqvae: Run) -
     assert {"config.toml", "model.safetensors", "metrics.csv", "last.pt"} <= files(run).keys()
     assert "originals and reconstructions:" in next((run / "previews").glob("*.txt")).read_text()
     assert "bars" not in (run / "config.toml").read_text()
-    assert "used again" in succeed(seqvae("train", "@notes.txt", *SMALL, "--out", "runs/second"))
+    assert "reusing" in succeed(seqvae("train", "@notes.txt", *SMALL, "--out", "runs/second"))
     told(seqvae, "sample", "-n", 1, "--model", "runs/notes-small")
     told(seqvae, "interpolate", CAT, STORM, "--model", "runs/notes-small")
 
@@ -304,10 +304,12 @@ def test_the_kind_of_the_sources_picks_the_preset(seqvae: Run) -> None:
     for source in ("@notes.txt", "@more"):
         run = Path("runs", f"{Path(source[1:]).stem}-text-words")
         _, notes = told(seqvae, "train", source, "--steps", 1, "--batch-size", 4)
-        assert notes == ["seqvae: preset text-words, as this is text; --preset takes another"]
+        assert notes == ["seqvae: using preset text-words, as SOURCE is text; choose another with --preset"]
         assert load(run).config.name == "text-words"
     succeed(seqvae("prepare", "@notes.txt", "--out", "D"))
-    assert told(seqvae, "train", "D", "--steps", 1, "--batch-size", 4)[1][0].startswith("seqvae: preset text-words")
+    assert told(seqvae, "train", "D", "--steps", 1, "--batch-size", 4)[1][0].startswith(
+        "seqvae: using preset text-words"
+    )
     code, _, err = seqvae("train", "D", "--preset", "melody-2bar")
     assert (code, err.count("\n")) == (2, 1)
     assert "D is text" in err

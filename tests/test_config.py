@@ -1,12 +1,18 @@
 """Settings: there and back, and refused where they make no sense."""
 
-from dataclasses import replace
+import math
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
+from data_prep import files, text
+from data_prep.text import TextOptions
+from data_prep.tokenizers import words
+from data_prep.windows import MelodyOptions
+from seqvae import config as settings
 from seqvae.checks import check
-from seqvae.config import Config, ModelConfig, Phase, TrainConfig
+from seqvae.config import Config, DataConfig, ModelConfig, Phase, TrainConfig
 from seqvae.errors import OptionError
 from seqvae.presets import preset, preset_names
 
@@ -115,3 +121,27 @@ def test_an_average_of_decay_0_is_none() -> None:
     check(Config(training=TrainConfig(steps=1, weight_average=0.0, whiten=True)))
     with pytest.raises(OptionError, match="--whiten moves weights at once"):
         check(Config(training=TrainConfig(steps=1, weight_average=0.9, whiten=True)))
+
+
+def test_what_the_floors_both_say_of_data_agrees() -> None:
+    """data_prep knows nothing of seqvae's settings, which repeat its own."""
+    assert (settings.MUSIC, settings.TEXT) == (files.MUSIC, files.TEXT)
+    assert (settings.LONG, settings.WORDS) == (text.LONG, words.SPLITS)
+    here = DataConfig(tokenizer="words")
+    there = TextOptions()
+    assert all(getattr(here, each.name) == getattr(there, each.name) for each in fields(TextOptions))
+    assert MelodyOptions.parse(here.meter, here.bars, here.pair_bars, here.programs) == MelodyOptions()
+
+
+@pytest.mark.parametrize(("section", "option"), [("training", "beta"), ("training", "clip"), ("model", "gamma")])
+def test_numbers_are_finite(section: str, option: str) -> None:
+    config = Config(training=TrainConfig(steps=1))
+    wrong = replace(config, **{section: replace(getattr(config, section), **{option: math.inf})})
+    with pytest.raises(OptionError, match=f"--{option} inf: must be finite"):
+        check(wrong)
+
+
+def test_settings_are_named_as_the_command_line_spells_them() -> None:
+    wrong = Config(data=DataConfig(tokenizer="words", split="letters"), training=TrainConfig(steps=1))
+    with pytest.raises(OptionError, match="--words letters: must be one of punctuation, spaces"):
+        check(wrong)

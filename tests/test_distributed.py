@@ -116,7 +116,7 @@ def test_when_a_process_dies_the_other_leaves_with_one_line_and_a_whole_state(fo
             process.kill()
     processes[1].communicate()
     assert (processes[0].returncode, said) == (1, "")
-    assert complaint.startswith("seqvae: process 1 of 2 ends, as another one is gone")
+    assert complaint.startswith("seqvae: process 1 of 2 stopped, as another one has gone")
     assert complaint.count("\n") == 1
     assert load_state(out / "last.pt")["done"]["step"] >= 1
 
@@ -133,9 +133,9 @@ def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
-    assert choose_device("auto", World(3, 4, place=1)) == torch.device("cuda:1")
+    assert choose_device("auto", World(3, 4, local_rank=1)) == torch.device("cuda:1")
     with pytest.raises(OptionError, match="at most 2"):
-        choose_device("auto", World(2, 4, place=2))
+        choose_device("auto", World(2, 4, local_rank=2))
 
 
 def test_outside_of_torchrun_one_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from seqvae.batch import Batch
 from seqvae.config import ModelConfig
 from seqvae.evaluation import evaluate
 from seqvae.information import active_units, information
-from seqvae.objectives import distortion, within
+from seqvae.objectives import distortion, length_mask
 from seqvae.sampling import generate
 from seqvae.vae import SequenceVAE
 
@@ -159,7 +159,7 @@ def test_figures_of_sentences_by_hand(text: SequenceVAE, sentences: list[torch.T
     found = evaluate(text, [batch], samples=3)
     mean = text.encode(batch.tokens, batch.lengths).loc
     logits, free = text.decode(mean, batch.tokens), generate(text.decoder, mean, 9, 0.0)
-    counted = within(batch.lengths, 9)
+    counted = length_mask(batch.lengths, 9)
     assert found["tokens"] == pytest.approx(31 / 6)
     assert found["token_accuracy"] == pytest.approx((logits.argmax(-1) == batch.tokens)[counted].float().mean().item())
     assert found["token_free_running"] == pytest.approx((free == batch.tokens)[counted].float().mean().item())

@@ -62,7 +62,7 @@ def test_a_tie_over_a_rest_that_was_put_in_holds() -> None:
 
 def abc(text: str, path: Path) -> list[Piece]:
     path.write_text(text)
-    return notation.read(path)
+    return read_pieces(path)
 
 
 def tune(tmp_path: Path, music: str, meter: str = "4/4", key: str = "C") -> Piece:
@@ -246,10 +246,14 @@ HEAD = "X:1\nT:t\nM:4/4\nL:1/8\nK:C\n"
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.abc", HEAD.replace("M:4", "M:99999") + "CDEF|", "meter 99999/4"),  # music21 would think for minutes
-        ("b.abc", HEAD + "[M:4444/4]CDEF|", "meter 4444/4"),
-        ("c.xml", MUSICXML.replace("<beats>4", "<beats>999999"), "meter 999999"),
-        ("d.krn", "**kern\n*M99999/4\n4c\n*-\n", "meter 99999"),
+        (
+            "a.abc",
+            HEAD.replace("M:4", "M:99999") + "CDEF|",
+            "99999/4 is not a meter",
+        ),  # music21 would think for minutes
+        ("b.abc", HEAD + "[M:4444/4]CDEF|", "4444/4 is not a meter"),
+        ("c.xml", MUSICXML.replace("<beats>4", "<beats>999999"), "999999/4 is not a meter"),
+        ("d.krn", "**kern\n*M99999/4\n4c\n*-\n", "99999/4 is not a meter"),
         ("e.abc", HEAD + "C99999999999999 D|" * 3, "longer than"),
         ("f.xml", MUSICXML.replace("score-partwise", "score-timewise"), "score-timewise"),
         ("g.xml", MUSICXML.replace("<divisions>2", "<divisions>0"), "ZeroDivisionError"),

@@ -76,10 +76,10 @@ def test_a_note_that_cannot_be_is_refused(note: Note) -> None:
 
 
 def test_scores_in_a_row() -> None:
-    row = join([TUNE, Score((Note(72, 0, 1),), 16, tempo=50.0), TUNE], gap_steps=16)
-    assert (row.steps, row.tempo, row.name) == (32 + 16 + 16 + 16 + 32, 96.0, "A tune")
-    assert [(note.pitch, note.onset) for note in row.notes] == [(60, 0), (64, 4), (72, 48), (60, 80), (64, 84)]
-    assert row.seconds == pytest.approx(112 / 4 * 60 / 96)
+    row = join([TUNE, Score((Note(72, 0, 1),), 16, tempo=50.0), TUNE])
+    assert (row.steps, row.tempo, row.name) == (32 + 16 + 32, 96.0, "A tune")
+    assert [(note.pitch, note.onset) for note in row.notes] == [(60, 0), (64, 4), (72, 32), (60, 48), (64, 52)]
+    assert row.seconds == pytest.approx(80 / 4 * 60 / 96)
     with pytest.raises(InputError, match="no scores"):
         join([])
     with pytest.raises(InputError, match="grids"):

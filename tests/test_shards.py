@@ -212,7 +212,7 @@ def test_a_file_that_crashes_its_reader_is_told(
     folder = write_tunes(tmp_path / "tunes", range(5))
     monkeypatch.setattr(loading, "load_part", deadly_part)
     data = prepare([folder], tmp_path / "data", OPTIONS, workers=2)
-    assert data.skipped == [("003.mid", "it makes its reader crash")]
+    assert data.skipped == [("003.mid", "it crashes the parser")]
     assert data.info["counts"]["tunes"] == 4
     assert capfd.readouterr() == ("", "")
 

@@ -19,6 +19,7 @@ from data_prep.windows import MelodyOptions
 from seqvae.checkpoint import load_model
 from seqvae.config import Config, DataConfig, Phase
 from seqvae.errors import ModelError, OptionError
+from seqvae.model_files import model_name
 from seqvae.presets import preset
 from seqvae.run_folder import read_config
 from seqvae.starting import PATIENCE, settings
@@ -85,9 +86,17 @@ def test_a_preset_says_how_to_train_and_the_model_what(shelf: Path) -> None:
     begun = settings(str(shelf / "runs" / "text"), preset("ptb-best"))
     text = load_model(shelf / "runs" / "text" / "model.safetensors")
     assert (begun.training, begun.phases) == (preset("ptb-best").training, preset("ptb-best").phases)
-    assert (begun.model, begun.data) == (text.config.model, text.config.data)
+    kept = dataclasses.replace(text.config.model, dropout=0.5, initialisation="uniform")  # these are not weights
+    assert (begun.model, begun.data) == (kept, text.config.data)
     with pytest.raises(OptionError, match=r"--preset melody-2bar is for music, model .*text for text"):
         settings(str(shelf / "runs" / "text"), preset("melody-2bar"))
+
+
+def test_models_are_named_after_their_run_or_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = {"runs/jigs.v2/model.safetensors": "jigs.v2", "mine.v2.safetensors": "mine.v2"}
+    assert {path: model_name(Path(path)) for path in names} == names
+    assert model_name(Path("model.safetensors")) == tmp_path.name
 
 
 def test_where_a_run_came_from_is_kept(shelf: Path, tmp_path: Path) -> None:
@@ -104,7 +113,7 @@ def test_a_start_that_does_not_fit_is_refused_before_anything_is_made(shelf: Pat
     other = dataclasses.replace(begun, model=dataclasses.replace(begun.model, latent_size=7))
     four = prepare([shelf / "mine"], tmp_path / "four", MelodyOptions(bars=4), workers=1).path
     for wrong, dataset, message in [
-        (other, shelf / "tunes" / "dataset", r"--latent-size 7: a run that starts from .* keeps what that has, 6"),
+        (other, shelf / "tunes" / "dataset", r"--latent-size 7: a run that starts from .* keeps its latent-size, 6"),
         (begun, four, r"--start-from .*: its melody tokenizer is not that of the dataset; give the files themselves"),
         (settings(str(shelf / "runs" / "text")), shelf / "tunes" / "dataset", "its words tokenizer is not that"),
     ]:
@@ -149,7 +158,7 @@ def test_sentences_take_the_vocabulary_that_is_given(shelf: Path, tmp_path: Path
 
 @pytest.mark.parametrize(("kind", "source"), [("music", "@mine"), ("text", "@mine.txt")])
 def test_from_the_command_line(seqvae: Run, shelf: Path, tmp_path: Path, kind: str, source: str) -> None:
-    code, out, err = seqvae("train", source, "--start-from", f"@runs/{kind}", "--steps", 2, "--workers", 1)
+    code, out, err = seqvae("train", source, "--start-from", f"@runs/{kind}", "--steps", 2)
     assert code == 0
     assert f"starting from {shelf}/runs/{kind}/model.safetensors, at a learning rate of " in err
     run = tmp_path / "runs" / f"mine-from-{kind}"
@@ -158,21 +167,21 @@ def test_from_the_command_line(seqvae: Run, shelf: Path, tmp_path: Path, kind: s
     assert 0 < far(start.model.state_dict(), trained.model.state_dict()) < 0.1
     seqvae("train", "--resume", "--out", run, "--steps", 4)
     code, out, err = seqvae("train", source, "--resume", "--out", run, "--steps", 6)
-    assert (code, "used again" in out) == (0, True)
+    assert (code, "reusing" in out) == (0, True)
     assert read_config(run).start_from == f"{shelf}/runs/{kind}/model.safetensors"
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["@mine", "--start-from", "@runs/music", "--bars", 4], ["--bars 4", "runs/music", "keeps what that has, 2"]),
+        (["@mine", "--start-from", "@runs/music", "--bars", 4], ["--bars 4", "runs/music", "keeps its bars, 2"]),
         (["@mine", "--start-from", "@runs/music", "--meter", "3/4"], ["--meter 3/4", "4/4"]),
         (["@mine", "--start-from", "@runs/music", "--summary", "mean"], ["--summary mean", "last"]),
-        (["@mine.txt", "--start-from", "@runs/text", "--lowercase"], ["--lowercase", "keeps what that has"]),
+        (["@mine.txt", "--start-from", "@runs/text", "--lowercase"], ["--lowercase", "keeps its lowercase"]),
         (["@mine.txt", "--start-from", "@runs/text", "--vocabulary-size", 50], ["--vocabulary-size 50"]),
         (["@mine.txt", "--start-from", "@runs/text", "--words", "spaces"], ["--words spaces", "punctuation"]),
         (["@mine.txt", "--start-from", "@runs/text", "--tokenizer", "x.json"], ["--tokenizer x.json", "vocabulary"]),
-        (["@mine.txt", "--preset", "@started.toml", "--min-count", 2], ["--min-count 2", "keeps what that has, 1"]),
+        (["@mine.txt", "--preset", "@started.toml", "--min-count", 2], ["--min-count 2", "keeps its min-count, 1"]),
         (["@mine.txt", "--start-from", "@runs/text", "--bars", 4], ["--bars is for music"]),
         (["@mine.txt", "--start-from", "@runs/music"], ["mine.txt"]),
         (["@mine", "--start-from", "@runs/text"], ["mine"]),

@@ -215,7 +215,7 @@ def test_what_may_not_be_read_is_told(tmp_path: Path) -> None:
         ({"max_length": 0}, "at least 1"),
         ({"encoding": "klingon"}, "klingon"),
         ({"encoding": "hex"}, "hex"),
-        ({"encoding": "a\0b"}, "none"),
+        ({"encoding": "a\0b"}, "unknown; try utf-8"),
         ({"tokenizer_file": "x.json"}, "the tokenizer words takes no tokenizer file; huggingface does"),
         ({"tokenizer": "characters", "split": "spaces"}, "split spaces: means nothing"),
         ({"tokenizer": "huggingface", "tokenizer_file": "x", "min_count": 2}, "min-count 2: means nothing"),

@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import os
 import signal
-import threading
 import time
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from seqvae.checkpoint import load_model
 from seqvae.config import Config, ModelConfig, TrainConfig
 from seqvae.data import SequenceData, transposed
 from seqvae.errors import ModelError, OptionError, TrainingError
+from seqvae.metrics import MetricsLog
 from seqvae.previews import Previews
 from seqvae.run import LEAST_STEPS
 from seqvae.training import train
@@ -90,14 +90,16 @@ def test_interrupted_and_resumed_ends_with_the_same_weights(dataset: Path, tmp_p
 
 
 def test_a_signal_saves_and_leaves(dataset: Path, tmp_path: Path) -> None:
-    threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    def stop(model: SequenceVAE, run: Path, step: int) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
     run = tmp_path / "run"
-    result = train(adapted(steps=10**6), dataset, run)
-    assert result.stopped == "interrupted"
-    assert 0 < result.steps < 10**6
+    result = train(adapted(steps=10**6, validate_every=4), dataset, run, on_validation=stop)
+    assert (result.stopped, result.steps) == ("interrupted", 5)  # it is noticed after a step
+    assert result.epochs == 5 / SequenceData(dataset).steps_per_epoch(16)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     assert (run / "model.safetensors").exists()
-    goal = adapted(steps=result.steps + 3)
+    goal = adapted(steps=result.steps + 3, validate_every=4)
     assert train(goal, dataset, run, resume=True).steps == result.steps + 3
     train(goal, dataset, tmp_path / "whole")
     assert_equal(weights(run), weights(tmp_path / "whole"))
@@ -321,3 +323,13 @@ def test_previews_are_music_and_a_picture(dataset: Path, tmp_path: Path) -> None
 def test_previews_keep_their_distance(dataset: Path, tmp_path: Path) -> None:
     train(adapted(epochs=3, steps=None), dataset, tmp_path / "run", on_validation=Previews(dataset, every=3600.0))
     assert len(list((tmp_path / "run" / "previews").glob("*.png"))) == 1
+
+
+def test_a_round_in_which_all_steps_were_skipped_hides_no_columns(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path)
+    log.write(1, 5, 0.5, {"train_loss": 2.0, "elbo": -3.0})
+    log.write(2, 10, 1.0, {"elbo": -2.5})
+    assert [(row["train_loss"], row["elbo"]) for row in metrics(tmp_path)] == [("2", "-3"), ("", "-2.5")]
+    log.write(2.504, 13, 1.5, {"train_loss": 1.0, "elbo": -2.0})
+    MetricsLog(tmp_path, keep_steps=10).write(3, 15, 2.0, {"elbo": -1.0})
+    assert [(row["epoch"], row["step"]) for row in metrics(tmp_path)] == [("1", "5"), ("2", "10"), ("3", "15")]

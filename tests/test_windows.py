@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_prep.errors import InputError
-from data_prep.meters import pairs, serves
+from data_prep.meters import pairs, parse_meter, serves, steps_per_bar
 from data_prep.piece import Piece, Track
-from data_prep.windows import MelodyOptions, Window, parse_meter, steps_per_bar, whole, windows
+from data_prep.windows import MelodyOptions, Window, whole, windows
 
 Rows = list[tuple[int, ...]]  # onset, end (16ths), pitch, and maybe velocity
 

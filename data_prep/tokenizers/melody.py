@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.errors import InputError
-from data_prep.meters import STEPS_PER_QUARTER, Meter, steps_per_bar
+from data_prep.meters import DEFAULT_TEMPO, STEPS_PER_QUARTER, Meter, steps_per_bar
 from data_prep.score import Note, Score
 
 PITCHES = range(21, 109)  # the keys of a piano
@@ -83,7 +83,7 @@ class MelodyTokenizer:
                 ids[note.end] = NOTE_OFF
         return ids
 
-    def decode(self, ids: np.ndarray, tempo: float = 120.0, name: str = "") -> Score:
+    def decode(self, ids: np.ndarray, tempo: float = DEFAULT_TEMPO, name: str = "") -> Score:
         """The melody that `ids` (T,) stand for, T steps long.
 
         Raises:
