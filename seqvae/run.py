@@ -28,6 +28,7 @@ from seqvae.vae import SequenceVAE
 from seqvae.whitening import whiten
 
 WHITENED = 10_000  # sequences whose latents tell how they lie
+LEAST_WHITENED = 4  # of them for each dimension
 LEAST_STEPS = 20  # between two validations, if nothing else is said: an epoch of a few tunes is a step or two
 
 
@@ -151,7 +152,8 @@ def _set_up(
     config = fitted(config, data, dataset)
     for _, training in config.stages():
         choose_precision(training.precision, device)
-        _check_parts(training, world)
+        check_parts(training, world)
+        _check_whiten(training, config.model.latent_size, len(data.train))
         if training.select.startswith("note_on") and data.tokenizer.note_on is None:
             raise OptionError(f"--select {training.select}: text has no notes; choose elbo or distortion")
     state: dict[str, Any] = {}
@@ -162,7 +164,8 @@ def _set_up(
     return config, load_state(out / STATE_FILE) if resume else state
 
 
-def _check_parts(training: TrainConfig, world: World) -> None:
+def check_parts(training: TrainConfig, world: World) -> None:
+    """Raises OptionError for a batch that cannot be cut into the parts that processes compute."""
     parts = world.size * training.accumulate
     if training.batch_size < parts:
         raise OptionError(
@@ -171,6 +174,15 @@ def _check_parts(training: TrainConfig, world: World) -> None:
         )
     if parts > 1 and training.free_bits is not None and training.free_bits_per == "batch":
         raise OptionError("--free-bits-per batch needs a batch at a time: leave out --accumulate, and torchrun")
+
+
+def _check_whiten(training: TrainConfig, dimensions: int, sequences: int) -> None:
+    least = LEAST_WHITENED * dimensions
+    if training.whiten and sequences < least:
+        raise OptionError(
+            f"--whiten: {sequences:,} sequences to train on do not tell how {dimensions} latent dimensions lie; "
+            f"it takes {least:,}"
+        )
 
 
 def fitted(config: Config, data: SequenceData, dataset: Path) -> Config:

@@ -1,8 +1,9 @@
 """Runs that start from the weights of another model: a few tunes of one's own then suffice to teach it their manner.
 
 Such a run keeps the sizes of that model and its tokenizer. How it trains is what a preset says, or else what the model
-itself was trained with, as it was in the end: beta at its full height, scheduled sampling at its full rate. But for the
-learning rate, which begins anew: on music of another kind a lower one does worse, the lower it is.
+itself was trained with, as it was in the end: beta at its full height, scheduled sampling at its full rate. Two things
+begin anew: the learning rate (on music of another kind a lower one does worse, the lower it is), and whether latents
+are whitened, which takes many sequences.
 """
 
 from dataclasses import fields, replace
@@ -42,12 +43,13 @@ def settings(model: str, preset: Config | None = None) -> Config:
 
 
 def _in_the_end(training: TrainConfig) -> TrainConfig:
-    """What a training had come to when it ended, but for the learning rate."""
+    """What a training had come to when it ended, but for what begins anew."""
     return replace(
         training,
         annealing="none",
         scheduled_sampling="none" if training.scheduled_sampling == "none" else "constant",
         aggressive=False,
+        whiten=False,
         patience=training.patience or PATIENCE,
     )
 

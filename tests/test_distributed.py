@@ -22,7 +22,7 @@ from seqvae.checkpoint import load_state
 from seqvae.devices import choose_device
 from seqvae.distributed import ALONE, World, joined
 from seqvae.errors import OptionError
-from seqvae.run import _check_parts
+from seqvae.run import check_parts
 from seqvae.training import train
 
 ROOT = Path(__file__).parent.parent
@@ -126,7 +126,7 @@ def test_more_parts_than_sequences_are_refused(folder: Path, tmp_path: Path) -> 
     with pytest.raises(OptionError, match="--accumulate 2: must be at most the batch size, 1"):
         train(config, folder / "sentences", tmp_path / "run")
     with pytest.raises(OptionError, match="--batch-size 15: must be at least 16, for 8 processes with --accumulate 2"):
-        _check_parts(many_processes.CASES["sentences"].config(1).training, World(0, 8))
+        check_parts(many_processes.CASES["sentences"].config(1).training, World(0, 8))
 
 
 def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,6 +79,7 @@ def test_it_trains_as_the_model_did_in_the_end(shelf: Path) -> None:
     training = begun.training
     assert training.learning_rate == 2e-2  # of the last phase
     assert (training.annealing, training.scheduled_sampling, training.patience) == ("none", "constant", PATIENCE)
+    assert not settings("melody-2bar").training.whiten  # with which it was trained
     assert (training.batch_size, training.beta) == (16, config().training.beta)
 
 

@@ -13,7 +13,9 @@ from seqvae.batch import Batch
 from seqvae.checkpoint import load_model
 from seqvae.config import ModelConfig
 from seqvae.data import SequenceData
+from seqvae.errors import OptionError
 from seqvae.evaluation import evaluate
+from seqvae.run import LEAST_WHITENED
 from seqvae.training import train
 from seqvae.vae import SequenceVAE
 from seqvae.whitening import principal_map, whiten
@@ -163,3 +165,11 @@ def test_a_resumed_run_is_one_that_was_not(datasets: dict[str, Path], tmp_path: 
     train(whole, datasets["text"], tmp_path / "parts", resume=True)
     one, other = weights(tmp_path / "parts"), weights(tmp_path / "whole")
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_few_sequences_do_not_tell_how_latents_lie(datasets: dict[str, Path], tmp_path: Path) -> None:
+    enough = len(SequenceData(datasets["text"]).train) // LEAST_WHITENED
+    train(config(whiten=True, model={"latent_size": enough}), datasets["text"], tmp_path / "enough")
+    with pytest.raises(OptionError, match=r"--whiten: \d+ sequences .* do not tell how \d+ latent dimensions lie"):
+        train(config(whiten=True, model={"latent_size": enough + 1}), datasets["text"], tmp_path / "more")
+    assert not (tmp_path / "more").exists()
