@@ -26,7 +26,7 @@ MEANINGS = {
     "elbo": "lower bound of log p(x), nats a sequence",
     "distortion": "-log p(x|z), nats a sequence",
     "rate": "KL(q(z|x) || p(z)), nats a sequence: the sum of the next two",
-    "mutual_information": "I(x; z) in nats, sampled q(z|x) against q(z) of all (He et al. 2019)",
+    "mutual_information": "I(x; z) in nats, sampled q(z|x) against q(z) of all (Li et al. 2019)",
     "mutual_information_cap": "ln N, the most that this estimate can be",
     "aggregate_rate": "KL(q(z) || p(z)), nats",
     "iw_nll": "importance-weighted -log p(x), nats a sequence",
@@ -132,4 +132,5 @@ def _dataset(sources: Sequence[str], vae: "TrainedModel") -> Iterator[Path]:
         place = Path(folder, "dataset")
         made = dataset.prepare([Path(source) for source in sources], place, melody_options(vae.config), progress=True)
         note(made.summary().replace("\n", "; "))
+        note("these files were split anew: tunes that the model was trained on may be in any split")
         yield place

@@ -120,7 +120,9 @@ Beam = Annotated[
 LengthPenalty = Annotated[
     float | None,
     typer.Option(
-        metavar="A", callback=at_least(0), help="Of the search: 0 prefers short sentences, 1 weighs lengths alike.  [1]"
+        metavar="A",
+        callback=at_least(0),
+        help="Of the search: 0 prefers short sentences, more longer ones.  [1]",
     ),
 ]
 Unknown = Annotated[

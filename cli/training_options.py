@@ -29,14 +29,23 @@ def _share(meaning: str) -> Any:
     return typer.Option(metavar="SHARE", callback=share, help=meaning)
 
 
-Epochs = Annotated[int | None, _whole("End after so many epochs; replaces the preset's budget.")]
-Steps = Annotated[int | None, _whole("End after so many steps of the optimizer.")]
-Minutes = Annotated[float | None, typer.Option(metavar="N", callback=above_0, help="End after so long.")]
+Epochs = Annotated[int | None, _whole("End after so many epochs, each phase; replaces the preset's budget.")]
+Steps = Annotated[int | None, _whole("End after so many steps, each phase.")]
+Minutes = Annotated[float | None, typer.Option(metavar="N", callback=above_0, help="End after so long, each phase.")]
 ValidateEvery = Annotated[
-    int | None, _whole("Steps between two validations.  [an epoch, or as many epochs as make 20 steps]")
+    int | None,
+    _whole(
+        "Steps between two validations, with which whitening, plateaus and the end of aggressive training come."
+        "  [an epoch, or as many epochs as make 20 steps]"
+    ),
 ]
 Patience = Annotated[int | None, _whole("End after N validations without a better score.")]
-Select = Annotated[str | None, choice(settings.SELECTIONS, "The valid score by which the best model is kept.")]
+Select = Annotated[
+    str | None,
+    choice(
+        settings.SELECTIONS, "The valid score by which the best model is kept; with --beta 0 elbo means distortion."
+    ),
+]
 Seed = Annotated[int | None, typer.Option(metavar="N", callback=a_seed, help="Of the random numbers.")]
 Device = Annotated[str | None, choice(settings.DEVICES, "Where to compute.")]
 Precision = Annotated[str | None, choice(settings.PRECISIONS, "Of matrix products.")]
@@ -57,7 +66,7 @@ WeightAverage = Annotated[
 
 Beta = Annotated[float | None, _number("BETA", "Weight of the rate: lower reconstructs better, higher samples better.")]
 Annealing = Annotated[str | None, choice(settings.ANNEALING, "How beta rises from 0.")]
-AnnealingSteps = Annotated[int | None, _whole("Steps that its rise takes.")]
+AnnealingSteps = Annotated[int | None, _whole("Steps that its rise takes; exponential: to 63 %.")]
 AnnealingEpochs = Annotated[float | None, typer.Option(metavar="N", callback=above_0, help="The same in epochs.")]
 FreeBits = Annotated[float | None, _number("BITS", "Bits of rate that cost nothing.")]
 FreeBitsPer = Annotated[

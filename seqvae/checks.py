@@ -58,6 +58,7 @@ def check(config: Config) -> None:
         _check_values(phase)
         _check_values(training)
         _check_training(training)
+        _check_latents(training, config.model)
         _check_whiten(training, config.model)
 
 
@@ -122,12 +123,21 @@ def _check_training(training: TrainConfig) -> None:
         raise OptionError("--aggressive and --adversarial both train in turns of their own: give one of them")
 
 
+def _check_latents(training: TrainConfig, model: ModelConfig) -> None:
+    """A language model has no latents that anything could be done to."""
+    if model.latent_size:
+        return
+    for option in ("free_bits", "mmd", "adversarial", "whiten", "aggressive"):
+        if getattr(training, option):
+            raise OptionError(f"--{option.replace('_', '-')}: a model without latents has none for it")
+    if model.posterior != "gaussian":
+        raise OptionError(f"--posterior {model.posterior}: a model without latents has no posterior")
+
+
 def _check_whiten(training: TrainConfig, model: ModelConfig) -> None:
     """What moves the latents must be free to."""
     if not training.whiten:
         return
-    if not model.latent_size:
-        raise OptionError("--whiten: a model without latents has none to move")
     if model.posterior != "gaussian":
         raise OptionError(f"--whiten: the posterior {model.posterior} fixes where latents lie; it needs gaussian")
     if training.weight_average:

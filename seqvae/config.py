@@ -152,7 +152,7 @@ class TrainConfig:
     scheduled_sampling_parallel: bool = False  # two fast passes instead of T exact steps
     transpose: int | None = None  # semitones: a random shift of at most so many, anew each time
     patience: int | None = None  # validations without a better score before stopping early
-    select: str = "elbo"  # the valid score by which the best model is kept
+    select: str = "elbo"  # the valid score by which the best model is kept; with beta 0, elbo means distortion
     device: str = "auto"
     precision: str = "auto"
     seed: int = 0

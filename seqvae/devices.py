@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
+from seqvae.config import PRECISIONS
 from seqvae.distributed import ALONE, World
 from seqvae.errors import OptionError
 
@@ -43,6 +44,8 @@ def out_of_memory(error: RuntimeError) -> bool:
 
 def choose_precision(name: str, device: torch.device) -> str:
     """auto: bf16 where the processor multiplies it natively, else fp32. Raises OptionError for bf16 where it is not."""
+    if name not in PRECISIONS:
+        raise OptionError(f"--precision {name}: must be one of {', '.join(PRECISIONS)}")
     native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     native = native or (device.type == "cpu" and _multiplies_bf16())
     if name == "bf16" and not native:

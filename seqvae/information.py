@@ -3,9 +3,10 @@
     rate = E_x KL(q(z|x) || p(z)) = I(x; z) + KL(q(z) || p(z))       Hoffman & Johnson 2016
     I(x; z) = E_x E_z~q(z|x) [ log q(z|x) - log q(z) ],   q(z) = 1/N sum_n q(z|x_n)
 
-The mutual information is estimated with S samples of each posterior and q(z) of all N, as He et al. 2019
-(arXiv:1901.05534) do. Since q(z) >= q(z|x) / N, it never exceeds its cap, ln N, the information that tells N sequences
-apart. What is left of the rate is the aggregate rate, the distance of all latents together from the prior.
+The mutual information is estimated with S samples of each posterior and q(z) of all N, as Li et al. 2019
+(arXiv:1909.00868) do; He et al. 2019 (arXiv:1901.05534) take the average over batches, whose cap is lower. Since
+q(z) >= q(z|x) / N, it never exceeds its cap, ln N, the information that tells N sequences apart. What is left of the
+rate is the aggregate rate, the distance of all latents together from the prior.
 
 A dimension is active when its posterior mean varies over the data by more than ACTIVE (Burda et al. 2016,
 arXiv:1509.00519).

@@ -20,6 +20,7 @@ from seqvae.config import ModelConfig
 from seqvae.embedding import normal
 
 SMALLEST_SCALE = 1e-6  # keeps the rate finite when a head saturates
+SMALLEST_VARIANCE = 1e-12  # of means that are normalised: they may lie close together first
 FIRST_MEAN = 0.1  # spread of the weights of the mean, which then spreads over about 1
 FIRST_SCALE = 0.1  # of an untrained posterior: z says something before the decoder has learned to ignore it
 
@@ -75,7 +76,7 @@ class FixedSpread(nn.BatchNorm1d):
     """Batch normalisation to the spread gamma, with a learned shift; at rest by the averages met in training."""
 
     def __init__(self, size: int, gamma: float) -> None:
-        super().__init__(size)
+        super().__init__(size, eps=SMALLEST_VARIANCE)
         del self.weight
         weight = torch.full((size,), gamma, device="cpu")  # in no file: it is there even where weights are yet to come
         self.register_buffer("weight", weight, persistent=False)

@@ -66,6 +66,9 @@ class Progress:
 
 def _score(valid: dict[str, float], training: TrainConfig) -> tuple[float, ...]:
     """What the best model is chosen by; while an accuracy is still 0, the bound decides."""
-    sign = -1.0 if training.select == "distortion" else 1.0
-    found = sign * valid[training.select], valid["elbo"]
+    select = training.select
+    if select == "elbo" and training.beta == 0.0:  # then the rate is nothing that is trained for
+        select = "distortion"
+    sign = -1.0 if select == "distortion" else 1.0
+    found = sign * valid[select], valid["elbo"]
     return tuple(-math.inf if math.isnan(each) else each for each in found)  # what cannot be told is no good

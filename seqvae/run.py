@@ -6,6 +6,7 @@ By many processes it is the first one that looks after the folder; the others ar
 import dataclasses
 import math
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from typing import Any
 import torch
 
 from seqvae.averaging import WeightAverage
+from seqvae.batch import Batch
 from seqvae.checkpoint import load_model, load_state, save_model, save_state, write_atomically
-from seqvae.config import SETTINGS, Config, TrainConfig
+from seqvae.config import SETTINGS, Config, ModelConfig, TrainConfig
 from seqvae.data import SequenceData
 from seqvae.devices import autocast, choose_device, choose_precision
 from seqvae.distributed import World
@@ -23,11 +25,12 @@ from seqvae.metrics import Averages, MetricsLog
 from seqvae.optimization import Optimization
 from seqvae.progress import Progress
 from seqvae.run_folder import CONFIG_FILE, MODEL_FILE, STATE_FILE, check_place, check_spared, read_config
+from seqvae.settling import settle
 from seqvae.starting import first_weights
 from seqvae.vae import SequenceVAE
 from seqvae.whitening import whiten
 
-WHITENED = 10_000  # sequences whose latents tell how they lie
+TELLING = 10_000  # sequences whose latents tell how all lie
 LEAST_WHITENED = 4  # of them for each dimension
 LEAST_STEPS = 20  # between two validations, if nothing else is said: an epoch of a few tunes is a step or two
 
@@ -81,13 +84,22 @@ class Run:
 
     def whiten(self) -> None:
         """Move the latents, as `whitening.whiten` does, by those of the sequences that come next."""
-        size, seed, transpose = self.training.batch_size, self.training.seed, self.training.transpose
-        steps = math.ceil(min(WHITENED, len(self.data.train)) / size)
-        coming = range(self.batch_index, self.batch_index + steps)
-        batches = (self.data.training_batch(place, size, seed, transpose).to(self.device) for place in coming)
         with autocast(self.device, self.precision):
-            self.world.by_first(lambda: whiten(self.model, batches))
+            self.world.by_first(lambda: whiten(self.model, self._coming()))
         self.world.take_from_first(self.model.state_dict().values())
+
+    def settle(self) -> None:
+        """Let batch norms of the posterior rest where train lies now, and not where it lay on the way."""
+        with autocast(self.device, self.precision):
+            self.world.by_first(lambda: settle(self.kept, self._coming()))
+        self.world.take_from_first(self.kept.state_dict().values())
+
+    def _coming(self) -> Iterator[Batch]:
+        """The batches that come next, as many as tell how latents lie."""
+        size, seed, transpose = self.training.batch_size, self.training.seed, self.training.transpose
+        steps = math.ceil(min(TELLING, len(self.data.train)) / size)
+        for index in range(self.batch_index, self.batch_index + steps):
+            yield self.data.training_batch(index, size, seed, transpose).to(self.device)
 
     def look(self) -> None:
         """Wait for the steps made so far, and take up what they gave."""
@@ -113,6 +125,7 @@ class Run:
             "sums": self.sums.state_dict(),
             "average": {} if self.average is None else self.average.state_dict(),
             "done": dataclasses.asdict(self.done),
+            "dataset": self.data.dataset.info["fingerprint"],
         }
         save_state(self.out / STATE_FILE, state)
 
@@ -152,7 +165,7 @@ def _set_up(
     config = fitted(config, data, dataset)
     for _, training in config.stages():
         choose_precision(training.precision, device)
-        check_parts(training, world)
+        check_parts(training, config.model, world)
         _check_whiten(training, config.model.latent_size, len(data.train))
         if training.select.startswith("note_on") and data.tokenizer.note_on is None:
             raise OptionError(f"--select {training.select}: text has no notes; choose elbo or distortion")
@@ -161,10 +174,14 @@ def _set_up(
         state["model"] = first_weights(config, data.tokenizer.to_json())  # read before they may be replaced
     check_spared(out, force, [dataset])
     _open_folder(out, config, resume=resume, force=force)
-    return config, load_state(out / STATE_FILE) if resume else state
+    if resume:
+        state = load_state(out / STATE_FILE)
+        if state["dataset"] != data.dataset.info["fingerprint"]:
+            raise OptionError(f"--resume: {dataset} was prepared anew since {out} was trained on it; begin another run")
+    return config, state
 
 
-def check_parts(training: TrainConfig, world: World) -> None:
+def check_parts(training: TrainConfig, model: ModelConfig, world: World) -> None:
     """Raises OptionError for a batch that cannot be cut into the parts that processes compute."""
     parts = world.size * training.accumulate
     if training.batch_size < parts:
@@ -174,6 +191,9 @@ def check_parts(training: TrainConfig, world: World) -> None:
         )
     if parts > 1 and training.free_bits is not None and training.free_bits_per == "batch":
         raise OptionError("--free-bits-per batch needs a batch at a time: leave out --accumulate, and torchrun")
+    if training.batch_size < 2 * parts and (training.mmd or model.posterior == "batch-norm"):
+        what = "--mmd" if training.mmd else "--posterior batch-norm"
+        raise OptionError(f"{what} needs two sequences in each of {parts} parts: a --batch-size of {2 * parts} or more")
 
 
 def _check_whiten(training: TrainConfig, dimensions: int, sequences: int) -> None:
@@ -230,7 +250,9 @@ def _open_folder(out: Path, config: Config, *, resume: bool, force: bool) -> Non
 
 def _check_resumable(before: Config, config: Config, out: Path) -> None:
     """Only what does not change the steps already made may differ."""
-    free = {"epochs", "steps", "minutes", "patience", "validate_every", "device", "precision", "accumulate"}
+    free = {"epochs", "steps", "minutes", "patience", "device", "precision", "accumulate"}
+    if not any(each.whiten or each.aggressive or each.learning_rate_decay == "plateau" for _, each in before.stages()):
+        free.add("validate_every")  # which means more to these than a look at the model
     for section in ("model", "training", "data"):
         old, new = (dataclasses.asdict(getattr(which, section)) for which in (before, config))
         for key in old.keys() - free - {"dataset"}:

@@ -29,7 +29,7 @@ class Decoding:
     top_k: int | None = None  # only the so many likeliest ids
     top_p: float | None = None  # only the smallest set of ids of this probability
     beam: int | None = None  # search for the likeliest sequence with so many hypotheses; nothing is drawn then
-    length_penalty: float = 1.0  # of a beam search: 0 prefers short sequences, 1 weighs all lengths alike
+    length_penalty: float = 1.0  # of a beam search: 0 prefers short sequences, more of it longer ones
     unknown: bool = False  # sentences may have unknown words in them
 
     def __post_init__(self) -> None:

@@ -17,7 +17,7 @@ CYCLES = 4
 
 
 def annealed_beta(kind: str, step: int, *, beta: float, steps: int) -> float:
-    """Weight of the rate at a training step (0 at step 0, beta once `steps` have passed; see the module's head)."""
+    """Weight of the rate at a training step (0 at step 0; beta after `steps`, exponential 63 % of it; see the head)."""
     progress = min(1.0, step / steps)
     if kind == "none":
         return beta

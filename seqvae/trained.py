@@ -6,7 +6,7 @@
     seqvae.load("runs/psalms").interpolate("the lord is my shepherd", "the wicked flee", steps=5)
 
 A model of music makes scores, one of text makes strings. Decoding is greedy unless a temperature or a beam is given, so
-that the same latent gives the same result.
+that the same latent gives the same result, up to the rounding of bf16, which many at a time are computed in (`load`).
 """
 
 import os
@@ -138,7 +138,7 @@ class TrainedModel:
         encoding: str | None = None,
     ) -> list[Example]:
         """The sequences that `encode` would encode; arguments and errors are the same."""
-        items = [items] if isinstance(items, Path | str | Score) else list(items)
+        items = _several(items)
         if self.kind == TEXT:
             if bar is not None:
                 raise OptionError(f"--bar {bar}: model '{self.name}' reads text, which has no bars")
@@ -218,6 +218,8 @@ class TrainedModel:
         if z.ndim != 2 or z.shape[1] != self.config.model.latent_size:
             given, size = "x".join(map(str, z.shape)), self.config.model.latent_size
             raise ModelError(f"latents of shape {given} do not fit model '{self.name}', whose latent size is {size}")
+        if not z.isfinite().all():
+            raise ModelError("latents must be finite: there are NaN or infinite numbers among them")
         generator = torch.Generator(self.device).manual_seed(_seed(seed))
         length, beams = self.config.model.length, how.beam or 1
         parts = []
@@ -267,12 +269,17 @@ class TrainedModel:
         return self.decode(found.mean, tempo=found.tempo, **how)
 
     def arithmetic(
-        self, plus: Sequence[Item], minus: Sequence[Item] = (), bar: int | None = None, **how: Unpack[HowToDecode]
+        self,
+        plus: Item | Sequence[Item],
+        minus: Item | Sequence[Item] = (),
+        bar: int | None = None,
+        **how: Unpack[HowToDecode],
     ) -> Any:
         """What lies at the sum of the means of `plus` less those of `minus`; of a file its first window or sentence."""
         if not plus:
             raise OptionError("--plus: give at least one file or sentence to start from")
-        return self.add_latents(self.encode([*plus, *minus], bar, all_windows=False), len(plus), **how)
+        added, taken = _several(plus), _several(minus)
+        return self.add_latents(self.encode([*added, *taken], bar, all_windows=False), len(added), **how)
 
     def add_latents(self, found: Latents, plus: int, **how: Unpack[HowToDecode]) -> Any:
         """As `arithmetic`, with latents that are encoded already: the first `plus` count, the others are taken away."""
@@ -359,6 +366,11 @@ def write_scores(rows: Mapping[Path, Sequence[Score]], titles: Sequence[str], pi
     for path, scores in rows.items():
         join(scores).write_midi(path, force=True)
     piano_rolls([score for scores in rows.values() for score in scores], titles, picture)
+
+
+def _several(items: Item | Sequence[Item]) -> list[Item]:
+    """One item, or many, as a list."""
+    return [items] if isinstance(items, Path | str | Score) else list(items)
 
 
 def _described(tokenizer: Tokenizer) -> str:

@@ -204,6 +204,9 @@ def _finish_round(run: Run, on_validation: OnValidation | None) -> str | None:
     if run.training.whiten:
         with _fitting(run):
             run.whiten()
+    if run.config.model.posterior == "batch-norm":
+        with _fitting(run):
+            run.settle()
     ended, run.done = run.world.by_first(lambda: (_judge(run, on_validation), run.done))
     run.sums = Averages(run.done.skipped_in_a_row)
     if run.done.halvings > halvings:

@@ -145,3 +145,12 @@ def test_settings_are_named_as_the_command_line_spells_them() -> None:
     wrong = Config(data=DataConfig(tokenizer="words", split="letters"), training=TrainConfig(steps=1))
     with pytest.raises(OptionError, match="--words letters: must be one of punctuation, spaces"):
         check(wrong)
+
+
+@pytest.mark.parametrize("option", ["free_bits", "mmd", "adversarial", "whiten", "aggressive"])
+def test_a_language_model_takes_nothing_that_is_for_latents(option: str) -> None:
+    language_model = ModelConfig(latent_size=0)
+    check(Config(model=language_model, training=TrainConfig(steps=1)))
+    given = {option: True if option in ("whiten", "aggressive") else 1.0}
+    with pytest.raises(OptionError, match=f"--{option.replace('_', '-')}: a model without latents"):
+        check(Config(model=language_model, training=TrainConfig(steps=1, **given)))

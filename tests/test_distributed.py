@@ -125,8 +125,9 @@ def test_more_parts_than_sequences_are_refused(folder: Path, tmp_path: Path) -> 
     config = many_processes.CASES["sentences"].config(1, batch_size=1)
     with pytest.raises(OptionError, match="--accumulate 2: must be at most the batch size, 1"):
         train(config, folder / "sentences", tmp_path / "run")
+    case = many_processes.CASES["sentences"].config(1)
     with pytest.raises(OptionError, match="--batch-size 15: must be at least 16, for 8 processes with --accumulate 2"):
-        check_parts(many_processes.CASES["sentences"].config(1).training, World(0, 8))
+        check_parts(case.training, case.model, World(0, 8))
 
 
 def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

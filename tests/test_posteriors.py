@@ -1,13 +1,19 @@
 """What each posterior promises of its rate."""
 
+import csv
 import math
+from pathlib import Path
 
 import pytest
 import torch
+from small_trainings import config, sentences
 
+from seqvae.checkpoint import load_model
 from seqvae.config import ModelConfig
+from seqvae.data import SequenceData
 from seqvae.objectives import rate_per_dimension
 from seqvae.posteriors import FixedSpread, scale_of_rate
+from seqvae.training import train
 from seqvae.vae import SequenceVAE
 
 SMALL = {"vocabulary_size": 7, "length": 5, "encoder_size": 6, "decoder_size": 8, "latent_size": 3}
@@ -71,3 +77,22 @@ def test_every_posterior_learns(posterior: str) -> None:
     model = build(posterior=posterior)
     (-model(TOKENS, generator=torch.Generator().manual_seed(0)).elbo.mean()).backward()
     assert all(parameter.grad.any() for name, parameter in model.encoder.named_parameters() if name != "mean.0.bias")
+
+
+def test_batch_norm_rests_where_the_data_lie(tmp_path: Path) -> None:
+    """After a training at a high rate, means of all sequences are of spread gamma: in training and at rest."""
+    dataset = sentences(tmp_path)
+    wild = config(model={"posterior": "batch-norm", "gamma": 0.8}, steps=12, learning_rate=0.3)
+    train(wild, dataset, tmp_path / "run", progress=False)
+    model = load_model(tmp_path / "run" / "model.safetensors").model.eval()
+    with torch.no_grad():
+        means = torch.cat([model.encode(b.tokens, b.lengths).loc for b in SequenceData(dataset).batches("train", 64)])
+    assert torch.allclose(means.std(0), torch.full((6,), 0.8), rtol=0.05)
+    row = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))[-1]
+    assert float(row["rate"]) > 0.8 * 6 * 0.8**2 / 2  # of other sequences
+
+
+def test_batch_norm_spreads_means_that_lie_close_together() -> None:
+    norm = FixedSpread(3, 0.5)
+    close = torch.randn(1000, 3, generator=torch.Generator().manual_seed(0)) * 1e-4
+    assert torch.allclose(norm(close).std(0), torch.full((3,), 0.5), rtol=1e-2)

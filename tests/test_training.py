@@ -22,6 +22,7 @@ from seqvae.data import SequenceData, transposed
 from seqvae.errors import ModelError, OptionError, TrainingError
 from seqvae.metrics import MetricsLog
 from seqvae.previews import Previews
+from seqvae.progress import Progress
 from seqvae.run import LEAST_STEPS
 from seqvae.training import train
 from seqvae.vae import SequenceVAE
@@ -333,3 +334,24 @@ def test_a_round_in_which_all_steps_were_skipped_hides_no_columns(tmp_path: Path
     log.write(2.504, 13, 1.5, {"train_loss": 1.0, "elbo": -2.0})
     MetricsLog(tmp_path, keep_steps=10).write(3, 15, 2.0, {"elbo": -1.0})
     assert [(row["epoch"], row["step"]) for row in metrics(tmp_path)] == [("1", "5"), ("2", "10"), ("3", "15")]
+
+
+def test_without_beta_the_model_is_kept_by_its_distortion() -> None:
+    done = Progress(best={"elbo": -10.0, "distortion": 5.0})
+    worse_bound = {"elbo": -90.0, "distortion": 4.0}
+    assert not Progress(best=done.best).is_better(worse_bound, TrainConfig(beta=0.1))
+    assert done.is_better(worse_bound, TrainConfig(beta=0.0))
+
+
+def test_a_run_does_not_go_on_with_another_dataset(dataset: Path, tmp_path: Path) -> None:
+    write_tunes(tmp_path, np.random.default_rng(1), tunes=12, notes=64)
+    other = prepare([tmp_path], tmp_path / "dataset", MelodyOptions(), workers=1).path
+    train(adapted(steps=2), dataset, tmp_path / "run")
+    with pytest.raises(OptionError, match=r"was prepared anew since .*run was trained on it"):
+        train(adapted(steps=4), other, tmp_path / "run", resume=True)
+
+
+def test_steps_between_validations_stay_where_they_mean_more(dataset: Path, tmp_path: Path) -> None:
+    train(adapted(steps=2, validate_every=1, whiten=True), dataset, tmp_path / "run")
+    with pytest.raises(OptionError, match="was trained with validate-every 1, not 2"):
+        train(adapted(steps=4, validate_every=2, whiten=True), dataset, tmp_path / "run", resume=True)
