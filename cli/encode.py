@@ -1,6 +1,7 @@
 """seqvae encode: music or sentences to latents."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -43,4 +44,5 @@ def encode(
     found = inputs.encode(vae, examples)
     found.save(out)
     N, Z = found.mean.shape
-    say(f"{count(N, 'latent')} of size {Z} in {out}; seqvae decode {out} makes {vae.kind} of them again")
+    again = f"seqvae decode {quote(str(out))}" + (f" --model {quote(model)}" if model is not None else "")
+    say(f"{count(N, 'latent')} of size {Z} in {out}; {again} makes {vae.kind} of them again")

@@ -90,7 +90,7 @@ class MidiFolder:
 
     def write(self, scores: "Sequence[Score]", what: str, names: Sequence[str] | None = None) -> None:
         """Write one score for each of `names`, which are all of them unless given; say `what` is where."""
-        from data_prep.pictures import piano_rolls
+        from data_prep.pictures import MOST, piano_rolls
         from data_prep.score import join
 
         names = self.names if names is None else names
@@ -101,7 +101,8 @@ class MidiFolder:
                 join(scores).write_midi(folder / self.row)
             piano_rolls(scores, names, folder / self.picture)
         row = f", {self.row} with all in a row" if self.row else ""
-        say(f"{what}{row} and {self.picture} are in {self.out}")
+        part = f" of the first {MOST}" if len(scores) > MOST else ""
+        say(f"{what}{row} and {self.picture}{part} are in {self.out}")
 
     def tell_seed(self, seed: int, given: int | None) -> None:
         """Say how to make the same again."""

@@ -8,6 +8,7 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -25,9 +26,14 @@ from seqvae.run_folder import check_place, check_spared, read_config
 if TYPE_CHECKING:
     from data_prep.dataset import Dataset
     from data_prep.tokenizers.text import TextTokenizer
+    from seqvae.distributed import World
     from seqvae.training import TrainResult
 
 DATASETS = ".datasets"
+ENDED = {
+    "early": "stopped early: the validation score no longer improved",
+    "plateau": "stopped on a plateau, the learning rate having been halved as often as it may be",
+}
 SHOWN = ("elbo", "rate", "mutual_information", "perplexity", "note_on_accuracy", "note_on_free_running")
 
 Sources = Annotated[list[Path] | None, typer.Argument(metavar="SOURCE", help=data.SOURCES_HELP, show_default=False)]
@@ -125,7 +131,7 @@ def train(
 
     given = context.params
     with joined() as world:
-        config, dataset, run = world.by_first(lambda: _settled(given))
+        config, dataset, run = world.by_first(lambda: _settled(given, world))
         result = run_training(
             config, dataset, run, resume=resume, force=force, on_validation=Previews(dataset), world=world
         )
@@ -133,8 +139,10 @@ def train(
             _report(result, dataset)
 
 
-def _settled(given: Mapping[str, Any]) -> tuple[Config, Path, Path]:
+def _settled(given: Mapping[str, Any], world: "World") -> tuple[Config, Path, Path]:
     """The settings of the run, its dataset, which may have to be made first, and its folder."""
+    from seqvae.run import check_computable
+
     sources, preset, resume, force = given["sources"] or [], given["preset"], given["resume"], given["force"]
     base = _base(given["start_from"], preset, sources)
     run = Path(os.path.abspath(given["out"])) if given["out"] else _default_run(sources, base, given["start_from"])
@@ -155,6 +163,7 @@ def _settled(given: Mapping[str, Any]) -> tuple[Config, Path, Path]:
         )
     config = data.with_data_options(training.with_training_options(base, given), given)
     check(config)
+    check_computable(config, world)
     if base.start_from is not None and not resume:
         from seqvae.starting import check_kept
 
@@ -194,6 +203,8 @@ def _dataset(sources: Sequence[Path], config: Config, run: Path, given: Mapping[
     """The dataset given, the one that a resumed run remembers, or one made of files."""
     from data_prep import dataset
 
+    if given["test"] and not given["valid"]:
+        raise OptionError("--test: give --valid, too, as SOURCE is then for training alone")
     before = Path(config.data.dataset) if config.data.dataset else None
     splits = {"valid": given["valid"] or [], "test": given["test"] or []}
     raw = bool(sources) and (len(sources) > 1 or not dataset.is_dataset(sources[0]))
@@ -238,14 +249,14 @@ def _report(result: "TrainResult", dataset: Path) -> None:
         say(f"skipped: {count(result.skipped_steps, 'step')} with a loss or gradient that was not finite")
     best = ", ".join(f"{name} {result.best[name]:.4g}" for name in SHOWN if name in result.best)
     say(f"{count(result.steps, 'step')} in {count(result.epochs, 'epoch')}{'; best on valid: ' * bool(best)}{best}")
-    say(
-        f"the model is in {result.run}, its figures in {result.run / 'metrics.csv'}, "
-        f"what it made meanwhile in {result.run / 'previews'}"
-    )
+    run = quote(str(result.run))
+    there = {"its figures": "metrics.csv", "what it made meanwhile": "previews"}
+    more = "".join(f", {what} in {result.run / name}" for what, name in there.items() if (result.run / name).exists())
+    say(f"the model is in {result.run}{more}")
     if result.stopped == "interrupted":
-        say(f"go on with: seqvae train --resume --out {result.run}")
+        say(f"go on with: seqvae train --resume --out {run}")
         raise typer.Exit(INTERRUPTED)
-    if result.stopped == "early":
-        say("stopped early: the validation score no longer improved")
-    say(f"measure it: seqvae evaluate {dataset} --model {result.run}")
-    say(f"try it: seqvae sample --model {result.run}")
+    if result.stopped in ENDED:
+        say(ENDED[result.stopped])
+    say(f"measure it: seqvae evaluate {quote(str(dataset))} --model {run}")
+    say(f"try it: seqvae sample --model {run}")

@@ -9,7 +9,7 @@ given as such, and kept among the lines of a file, so that these and what is mad
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +68,8 @@ def examples(path: Path, options: MelodyOptions) -> list[Example]:
 
 
 def _of_piece(piece: Piece, source: str, options: MelodyOptions) -> Iterator[Example]:
+    if not any(track.program in options.programs for track in piece.tracks if not track.is_drum):
+        options = replace(options, programs=frozenset(range(128)))  # a file that was named is to be read
     window = whole(piece, options)
     if window is not None:
         yield Example(window.ids, source, window.bar + 1, window.tempo, _remark(window.ids, options))

@@ -26,6 +26,7 @@ SUFFIXES = MIDI_SUFFIXES + NOTATION_SUFFIXES  # of music
 TEXT_SUFFIXES = (".txt", ".gz")  # what a folder gives as text; not tune.mid.gz
 
 MUSIC, TEXT = "music", "text"
+RUN = {"config.toml", "last.pt"}  # what stands in the folder of a run: its previews are no music to learn from
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ def find_sources(paths: Sequence[Path], kind: str = MUSIC) -> list[Path]:
 def named_sources(paths: Sequence[Path], kind: str = MUSIC) -> list[Source]:
     """All files of a kind that `paths` lead to, each once, with names that are unique among them.
 
-    Folders are searched recursively in sorted order; hidden files and folders are left out, loops of links are safe.
+    Folders are searched recursively in sorted order; hidden files and folders are left out, and
+    runs, whose previews are nothing to learn from; loops of links are safe.
 
     Raises:
         InputError: a path is missing, a folder cannot be read, a named file is of the other kind, or there is nothing
@@ -117,6 +119,9 @@ def _walk(root: Path, kind: str) -> Iterator[Path]:
             below.clear()
             continue
         seen.add(real)
+        if {*files} >= RUN:
+            below.clear()
+            continue
         below[:] = sorted(name for name in below if not name.startswith("."))
         for name in sorted(files):
             file = Path(folder, name)

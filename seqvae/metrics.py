@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from seqvae.checkpoint import write_atomically
+from seqvae.errors import ModelError
 
 FIGURES = ("loss", "distortion", "rate", "beta")
 
@@ -85,7 +86,10 @@ class MetricsLog:
 
     def __init__(self, run: Path, keep_steps: int = 0) -> None:
         self._path = run / "metrics.csv"
-        self._rows = [row for row in self._read() if int(row["step"]) <= keep_steps]
+        try:
+            self._rows = [row for row in self._read() if int(row["step"]) <= keep_steps]
+        except (KeyError, TypeError, ValueError):
+            raise ModelError(f"{self._path} is damaged: restore it, or remove it to go on without") from None
         self._board = _board(run, keep_steps)
 
     def write(self, epoch: float, step: int, seconds: float, values: dict[str, float]) -> None:

@@ -2,9 +2,10 @@
 
 import os
 from pathlib import Path
+from shlex import quote
 
 from seqvae.errors import ModelError
-from seqvae.run_folder import MODEL_FILE
+from seqvae.run_folder import MODEL_FILE, STATE_FILE
 
 BUNDLED = "melody-2bar"  # what no name means
 
@@ -34,6 +35,8 @@ def find_model(model: str | Path | None = None) -> Path:
     path = Path(name)
     if path.is_dir():
         if not (path / MODEL_FILE).is_file():
+            if (path / STATE_FILE).is_file():
+                raise ModelError(f"{path} has no model yet: go on with seqvae train --resume --out {quote(str(path))}")
             raise ModelError(f"{path} has no {MODEL_FILE}: it is no run folder of seqvae train")
         return path / MODEL_FILE
     if not path.is_file():

@@ -5,6 +5,7 @@ By many processes it is the first one that looks after the folder; the others ar
 
 import dataclasses
 import math
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ import torch
 from seqvae.averaging import WeightAverage
 from seqvae.batch import Batch
 from seqvae.checkpoint import load_model, load_state, save_model, save_state, write_atomically
-from seqvae.config import SETTINGS, Config, ModelConfig, TrainConfig
+from seqvae.config import SETTINGS, TEXT, Config, ModelConfig, TrainConfig
 from seqvae.data import SequenceData
 from seqvae.devices import autocast, choose_device, choose_precision
 from seqvae.distributed import World
@@ -159,26 +160,37 @@ def _set_up(
     config: Config, dataset: Path, out: Path, *, resume: bool, force: bool, world: World
 ) -> tuple[Config, dict[str, Any]]:
     """Refuse what cannot be trained, else make the folder; the settings, and the state or the weights to go on from."""
-    data, device = SequenceData(dataset), choose_device(config.training.device, world)
+    check_computable(config, world)
+    data = SequenceData(dataset)
     if not len(data.dataset.split("valid")):
         raise TrainingError(f"{dataset} has nothing to validate on: its sequences are too few, add more")
     config = fitted(config, data, dataset)
     for _, training in config.stages():
-        choose_precision(training.precision, device)
-        check_parts(training, config.model, world)
         _check_whiten(training, config.model.latent_size, len(data.train))
-        if training.select.startswith("note_on") and data.tokenizer.note_on is None:
-            raise OptionError(f"--select {training.select}: text has no notes; choose elbo or distortion")
-    state: dict[str, Any] = {}
-    if config.start_from is not None and not resume:
-        state["model"] = first_weights(config, data.tokenizer.to_json())  # read before they may be replaced
+    check_place(out, resume, force)
     check_spared(out, force, [dataset])
-    _open_folder(out, config, resume=resume, force=force)
+    state: dict[str, Any] = {}
     if resume:
+        _check_resumable(read_config(out), config, out)
         state = load_state(out / STATE_FILE)
         if state["dataset"] != data.dataset.info["fingerprint"]:
-            raise OptionError(f"--resume: {dataset} was prepared anew since {out} was trained on it; begin another run")
+            raise OptionError(
+                f"--resume: {dataset} is not what {out} was trained on, or was prepared anew; begin another run"
+            )
+    elif config.start_from is not None:
+        state["model"] = first_weights(config, data.tokenizer.to_json())  # read before they may be replaced
+    _open_folder(out.resolve(), config, anew=not resume)
     return config, state
+
+
+def check_computable(config: Config, world: World) -> None:
+    """Raises OptionError for what cannot be computed here, or by so many processes."""
+    device = choose_device(config.training.device, world)
+    for _, training in config.stages():
+        choose_precision(training.precision, device)
+        check_parts(training, config.model, world)
+        if training.select.startswith("note_on") and config.data.kind == TEXT:
+            raise OptionError(f"--select {training.select}: text has no notes; choose elbo or distortion")
 
 
 def check_parts(training: TrainConfig, model: ModelConfig, world: World) -> None:
@@ -236,14 +248,13 @@ def renew(model: SequenceVAE, part: str, config: Config, phase: int) -> None:
         getattr(model, part).load_state_dict(getattr(new_model(config, phase), part).state_dict())
 
 
-def _open_folder(out: Path, config: Config, *, resume: bool, force: bool) -> None:
-    """Make the run folder, or make sure that it is the one to resume."""
-    check_place(out, resume, force)
-    if resume:
-        _check_resumable(read_config(out), config, out)
-    elif out.exists():
-        shutil.rmtree(out.resolve())
-    out.resolve().mkdir(parents=True, exist_ok=True)
+def _open_folder(out: Path, config: Config, *, anew: bool) -> None:
+    """Make the run folder, in the place of another one if there is, and write its settings."""
+    if anew and out.exists():
+        aside = out.with_name(f".{out.name}.{os.getpid()}")
+        out.rename(aside)  # where that cannot be, the old run stays whole
+        shutil.rmtree(aside)
+    out.mkdir(parents=True, exist_ok=True)
     toml = config.to_toml()
     write_atomically(out / CONFIG_FILE, lambda to: to.write_text(toml, encoding="utf-8", errors="surrogateescape"))
 

@@ -28,7 +28,6 @@ from seqvae.metrics import Averages
 from seqvae.optimization import INNER_STEPS
 from seqvae.progress import Progress
 from seqvae.run import Run, open_run, renew
-from seqvae.run_folder import MODEL_FILE
 from seqvae.vae import SequenceVAE
 
 SKIPS_IN_A_ROW = 20  # non-finite steps after which a run is given up
@@ -46,7 +45,7 @@ class TrainResult:
     run: Path
     steps: int
     epochs: float  # how often each sequence was seen
-    stopped: str  # "finished", "early" (no better for `patience` validations) or "interrupted"
+    stopped: str  # "finished", "early" (no better for `patience` validations), "plateau" or "interrupted"
     skipped_steps: int  # with a loss or gradient that was not finite
     best: dict[str, float]  # valid metrics of the model that was kept
 
@@ -235,7 +234,7 @@ def _judge(run: Run, on_validation: OnValidation | None) -> str | None:
         on_validation(run.kept, run.out, done.step)
     if done.on_plateau(training):
         if done.halvings == training.plateau_halvings:
-            return "finished"
+            return "plateau"
         done.halvings, done.plateau = done.halvings + 1, 0
     return "early" if training.patience is not None and done.stale >= training.patience else None
 
@@ -267,7 +266,7 @@ def _begin_next_phase(run: Run) -> None:
 
 def _finish(run: Run) -> None:
     run.save()
-    if not (run.out / MODEL_FILE).exists():  # interrupted before the first epoch's end: keep what there is
+    if not run.done.best and run.done.phase == 0:  # interrupted before the first validation: keep what there is
         run.save_model({})
 
 

@@ -64,9 +64,14 @@ def test_a_training_keeps_the_average_and_is_itself_unmoved_by_it(
     for steps in every:
         train(config(model=model, steps=steps), text, tmp_path / f"{steps}")
     train(config(model=model, steps=LONG, weight_average=0.9999), text, tmp_path / "averaged")
-    runs = [weights(tmp_path / f"{steps}") for steps in every]
-    assert_same(weights(tmp_path / "averaged"), runs[-1])
-    found = kept(tmp_path / "averaged")
+
+    def own(found: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Without what a batch norm takes from the data at a validation."""
+        return {name: tensor for name, tensor in found.items() if "running" not in name}
+
+    runs = [own(weights(tmp_path / f"{steps}")) for steps in every]
+    assert_same(own(weights(tmp_path / "averaged")), runs[-1])
+    found = own(kept(tmp_path / "averaged"))
     counters = {name for name, tensor in runs[0].items() if not tensor.is_floating_point()}
     mean = {name: torch.stack([run[name] for run in runs]).float().mean(0) for name in found.keys() - counters}
     assert_same({name: found[name] for name in mean}, mean)

@@ -247,7 +247,7 @@ def test_evaluate_measures_files_whole_and_datasets_by_split(seqvae: Run) -> Non
     report = json.loads(Path("figures.json").read_text())
     assert {"perplexity", "mutual_information", "active_units", "tokens", "iw_nll"} <= report["figures"].keys()
     assert report["figures"]["mutual_information_cap"] == pytest.approx(np.log(200))
-    assert all(word in out for word in ("0.01", "ln N", "He et al. 2019", "perplexity"))
+    assert all(word in out for word in ("0.01", "ln N", "Li et al. 2019", "perplexity"))
     code, _, err = seqvae("evaluate", "@notes.txt", *TINY, "--split", "train")
     assert (code, err.count("\n")) == (2, 1)
     assert "1 sentence of 3 with unknown words" in seqvae("evaluate", "the zyzzy", CAT, STORM, *TINY)[2]

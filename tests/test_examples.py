@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pretty_midi
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -81,6 +82,16 @@ def test_a_longer_file_gives_its_windows(tmp_path: Path) -> None:
     found = examples(written(Score(notes, 80, tempo=75.0), tmp_path), MelodyOptions())
     assert [(example.place, example.ids[0]) for example in found] == [(2, 42), (3, 43), (4, 44)]
     assert {example.tempo for example in found} == {75.0}
+
+
+def test_a_named_file_is_read_whatever_plays_it(tmp_path: Path) -> None:
+    """In a dataset a fiddle's track may be an accompaniment; here it is what was asked for."""
+    fiddle = pretty_midi.PrettyMIDI()
+    fiddle.instruments.append(pretty_midi.Instrument(program=40))
+    fiddle.instruments[0].notes.append(pretty_midi.Note(velocity=80, pitch=69, start=0.0, end=4.0))
+    fiddle.write(str(tmp_path / "fiddle.mid"))
+    (example,) = examples(tmp_path / "fiddle.mid", MelodyOptions())
+    assert example.ids[0] == 69 - 19
 
 
 def test_a_book_of_tunes_gives_all_of_them(tmp_path: Path) -> None:

@@ -70,6 +70,11 @@ def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytes
         find_sources([tmp_path])
 
 
+def test_what_runs_have_made_is_no_source(tmp_path: Path) -> None:
+    make(tmp_path, "a.mid", "runs/mine/config.toml", "runs/mine/last.pt", "runs/mine/previews/step-1.mid", "runs/b.mid")
+    assert [source.name for source in named_sources([tmp_path])] == ["a.mid", "runs/b.mid"]
+
+
 def test_a_file_given_twice_is_found_once(tmp_path: Path) -> None:
     make(tmp_path, "a.mid", "b.mid")
     assert find_sources([tmp_path / "b.mid", tmp_path, tmp_path]) == [tmp_path / "b.mid", tmp_path / "a.mid"]

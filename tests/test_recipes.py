@@ -187,7 +187,7 @@ def test_a_plateau_halves_the_rate_reloads_the_best_and_ends_at_last(text: Path,
     settings = {"learning_rate_decay": "plateau", "plateau_patience": 1, "plateau_halvings": 2, "optimizer": "sgd"}
     wild = config(**settings, learning_rate=50.0, clip=100.0, steps=None, epochs=40)
     result = train(wild, text, tmp_path / "run")
-    assert result.stopped == "finished"
+    assert result.stopped == "plateau"
     assert result.epochs < 40
     state = load_state(tmp_path / "run" / "last.pt")
     assert state["done"]["halvings"] == 2

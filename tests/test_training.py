@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import os
 import signal
 import time
@@ -15,7 +16,7 @@ from small_trainings import weights, write_tunes
 from data_prep.dataset import prepare
 from data_prep.score import Note, Score
 from data_prep.windows import MelodyOptions
-from seqvae import data, optimization
+from seqvae import data, optimization, training
 from seqvae.checkpoint import load_model
 from seqvae.config import Config, ModelConfig, TrainConfig
 from seqvae.data import SequenceData, transposed
@@ -347,7 +348,7 @@ def test_a_run_does_not_go_on_with_another_dataset(dataset: Path, tmp_path: Path
     write_tunes(tmp_path, np.random.default_rng(1), tunes=12, notes=64)
     other = prepare([tmp_path], tmp_path / "dataset", MelodyOptions(), workers=1).path
     train(adapted(steps=2), dataset, tmp_path / "run")
-    with pytest.raises(OptionError, match=r"was prepared anew since .*run was trained on it"):
+    with pytest.raises(OptionError, match=r"is not what .*run was trained on, or was prepared anew"):
         train(adapted(steps=4), other, tmp_path / "run", resume=True)
 
 
@@ -355,3 +356,41 @@ def test_steps_between_validations_stay_where_they_mean_more(dataset: Path, tmp_
     train(adapted(steps=2, validate_every=1, whiten=True), dataset, tmp_path / "run")
     with pytest.raises(OptionError, match="was trained with validate-every 1, not 2"):
         train(adapted(steps=4, validate_every=2, whiten=True), dataset, tmp_path / "run", resume=True)
+
+
+class AskedAfter:
+    """In the place of an Interruption: it is asked for after so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        self._left = steps
+
+    def __enter__(self) -> "AskedAfter":
+        return self
+
+    def __exit__(self, *why: object) -> None:
+        pass
+
+    @property
+    def asked(self) -> bool:
+        self._left -= 1
+        return self._left <= 0
+
+
+def test_before_the_first_validation_the_model_is_that_of_the_last_step(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for steps in (2, 3):
+        monkeypatch.setattr(training, "Interruption", functools.partial(AskedAfter, steps))
+        train(adapted(steps=100, validate_every=100), dataset, tmp_path / "run", resume=bool(found))
+        found.append(load_model(tmp_path / "run" / "model.safetensors").model.state_dict())
+        assert_equal(found[-1], weights(tmp_path / "run"))
+    assert not torch.equal(*(each["decoder.output.weight"] for each in found))
+
+
+def test_damaged_metrics_are_told(dataset: Path, tmp_path: Path) -> None:
+    train(adapted(steps=1), dataset, tmp_path / "run")
+    path = tmp_path / "run" / "metrics.csv"
+    path.write_text(path.read_text().replace(",", ";"))
+    with pytest.raises(ModelError, match=r"metrics\.csv is damaged: restore it, or remove it"):
+        train(adapted(steps=2), dataset, tmp_path / "run", resume=True)
