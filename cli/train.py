@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 DATASETS = ".datasets"
 ENDED = {
     "early": "stopped early: the validation score no longer improved",
+    "over": "nothing was done, as the budget was used up before: resume with a larger one, like --steps or --minutes",
     "plateau": "stopped on a plateau, the learning rate having been halved as often as it may be",
 }
 SHOWN = ("elbo", "rate", "mutual_information", "perplexity", "note_on_accuracy", "note_on_free_running")

@@ -13,6 +13,7 @@ from seqvae.checkpoint import write_atomically
 from seqvae.config import MUSIC, TEXT
 from seqvae.errors import ModelError
 
+SLOWEST = 3.6  # quarters a minute: a MIDI file has 24 bits for the microseconds of one
 PLACE = {MUSIC: "bar", TEXT: "line"}  # what a place in a file is called
 
 
@@ -77,6 +78,8 @@ class Latents:
         mean = found.get("mean")
         if mean is None or mean.ndim != 2 or not np.issubdtype(mean.dtype, np.floating) or not len(mean):
             raise ModelError(f"{path} has no latents in it: expected an array 'mean' of shape (N, Z)")
+        with np.errstate(over="ignore"):
+            mean = mean.astype(np.float32)
         if not np.isfinite(mean).all():
             raise ModelError(f"{path}: 'mean' has values that are not finite")
         N = len(mean)
@@ -84,8 +87,11 @@ class Latents:
         for name in ("scale", "source", PLACE[kind], "tempo"):
             if name in found and len(np.atleast_1d(found[name])) != N:
                 raise ModelError(f"{path}: '{name}' has {len(np.atleast_1d(found[name]))} rows, 'mean' has {N}")
+        tempo = found.get("tempo", np.ones(N) * SLOWEST)
+        if not np.issubdtype(tempo.dtype, np.number) or not ((tempo >= SLOWEST) & np.isfinite(tempo)).all():
+            raise ModelError(f"{path}: 'tempo' has values that no MIDI file can hold, below {SLOWEST} or not finite")
         return cls(
-            mean.astype(np.float32),
+            mean,
             found.get("scale", np.zeros_like(mean)).astype(np.float32),
             [str(name) for name in found.get("source", np.array([path.stem] * N))],
             [int(place) for place in found.get(PLACE[kind], np.ones(N))],

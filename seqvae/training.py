@@ -45,7 +45,7 @@ class TrainResult:
     run: Path
     steps: int
     epochs: float  # how often each sequence was seen
-    stopped: str  # "finished", "early" (no better for `patience` validations), "plateau" or "interrupted"
+    stopped: str  # "finished", "early" (see `patience`), "plateau", "interrupted", or "over": it was before
     skipped_steps: int  # with a loss or gradient that was not finite
     best: dict[str, float]  # valid metrics of the model that was kept
 
@@ -85,6 +85,7 @@ def train(
     check(config)
     keep_freed_memory()
     run = open_run(config, dataset, out, resume=resume, force=force, world=world)
+    before = run.done.step
     try:
         with Interruption() as interruption:
             while True:
@@ -97,6 +98,8 @@ def train(
         if run.log is not None:
             run.log.close()
     done = run.done
+    if done.step == before and stopped == "finished":
+        stopped = "over"
     return TrainResult(out, done.step, done.epoch, stopped, done.skipped, done.best)
 
 

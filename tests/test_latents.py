@@ -103,3 +103,16 @@ def test_what_is_no_latents_file_is_one_line(tmp_path: Path, name: str) -> None:
         Latents.load(broken(tmp_path)[name])
     assert "\n" not in str(error.value)
     assert name in str(error.value)
+
+
+@pytest.mark.parametrize("tempo", [3.0, -5.0, np.nan, np.inf])
+def test_tempos_that_no_file_can_hold_are_refused(tmp_path: Path, tempo: float) -> None:
+    np.savez(tmp_path / "z.npz", mean=np.zeros((2, 2)), tempo=np.array([120.0, tempo]))
+    with pytest.raises(ModelError, match="'tempo' has values that no MIDI file can hold"):
+        Latents.load(tmp_path / "z.npz")
+
+
+def test_latents_beyond_single_precision_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "z.npz", mean=np.full((2, 2), 1e300))
+    with pytest.raises(ModelError, match="not finite"):
+        Latents.load(tmp_path / "z.npz")

@@ -221,6 +221,12 @@ def test_short_epochs_are_put_together_for_a_validation(dataset: Path, tmp_path:
     assert [int(row["step"]) for row in metrics(tmp_path / "run")] == [together, together + 1]
 
 
+def test_a_run_that_is_over_says_so(dataset: Path, tmp_path: Path) -> None:
+    assert train(adapted(steps=3), dataset, tmp_path / "run").stopped == "finished"
+    again = train(adapted(steps=2), dataset, tmp_path / "run", resume=True)
+    assert (again.stopped, again.steps) == ("over", 3)
+
+
 def test_patience_counts_validations(dataset: Path, tmp_path: Path) -> None:
     """At a learning rate near 0 nothing gets better."""
     still = adapted(steps=40, validate_every=4, patience=2, learning_rate=1e-30, final_learning_rate=0.0)
