@@ -77,6 +77,8 @@ def evaluate(
       seqvae evaluate ptb.test.txt --samples 500 --model runs/ptb
     """
     if json_file is not None:
+        if str(json_file) == "-":
+            raise OptionError("--json -: give the name of a file")
         refuse_existing([json_file], force, "--json")
     from seqvae.trained import load
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.console import option_name
+from data_prep.errors import InputError
 from seqvae.config import DEVICES, MOST_SEED, PRECISIONS
 from seqvae.errors import OptionError
 
@@ -47,6 +48,18 @@ def share_above_0(parameter: typer.CallbackParam, value: float | None) -> float 
 def share(parameter: typer.CallbackParam, value: float | None) -> float | None:
     """A number from 0 to 1."""
     return _require(value is None or 0 <= value <= 1, parameter, value, "between 0 and 1")
+
+
+def an_encoding(value: str | None) -> str | None:
+    """A name that Python knows."""
+    if value is not None:
+        from data_prep.text import check_encoding
+
+        try:
+            check_encoding(value)
+        except InputError as error:
+            raise OptionError(f"--{error}") from None
+    return value
 
 
 def one_of(*allowed: str) -> Check:
@@ -140,7 +153,11 @@ Bar = Annotated[
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there already.")]
 Encoding = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Of text files, like latin-1 or utf-16.  [the model's or preset's: utf-8]"),
+    typer.Option(
+        metavar="NAME",
+        callback=an_encoding,
+        help="Of text files, like latin-1 or utf-16.  [the model's or preset's: utf-8]",
+    ),
 ]
 Items = Annotated[
     list[str],

@@ -38,6 +38,15 @@ _IDLE: dict[str, dict[str, Any]] = {  # what means nothing for a tokenizer, and 
 }
 
 
+def check_encoding(name: str) -> None:
+    """Raises InputError for what is no encoding of text."""
+    try:
+        codecs.getincrementaldecoder(name)
+        "a".encode(name)
+    except (LookupError, UnicodeError, ValueError):
+        raise InputError(f"encoding {name!r}: unknown; try utf-8, latin-1 or utf-16") from None
+
+
 @dataclass(frozen=True)
 class TextOptions:
     """How sentences become ids."""
@@ -66,11 +75,7 @@ class TextOptions:
         if self.max_length < 1:
             raise InputError(f"max-length {self.max_length}: must be at least 1")
         self._check_what_belongs_together()
-        try:
-            codecs.getincrementaldecoder(self.encoding)
-            "a".encode(self.encoding)  # what is no encoding of text raises here
-        except (LookupError, UnicodeError, ValueError):
-            raise InputError(f"encoding {self.encoding!r}: unknown; try utf-8, latin-1 or utf-16") from None
+        check_encoding(self.encoding)
 
     def _check_what_belongs_together(self) -> None:
         if self.tokenizer != "huggingface" and self.tokenizer_file is not None:

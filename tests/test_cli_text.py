@@ -451,6 +451,9 @@ WRONG_USE = [
     ["prepare", "@notes.txt", "--out", "D", *SMALL, "--long", "fold"],
     ["prepare", "@notes.txt", "--out", "D", *SMALL, "--words", "letters"],
     ["prepare", "@notes.txt", "--out", "D", *SMALL, "--encoding", "utf-5"],
+    ["encode", "@notes.txt", *TINY, "--encoding", "utf-5"],
+    ["info", "@notes.txt", "--encoding", "utf-5"],
+    ["evaluate", "@notes.txt", *TINY, "--json", "-"],
     ["prepare", "@notes.txt", "--out", "D", *SMALL, "--tokenizer", "@small.toml", "--min-count", 2],
     ["prepare", "@notes.txt", "--out", "D", "--preset", "@mixed.toml"],
     *(
