@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -133,9 +133,7 @@ def gradients(bench: Bench, precision: str) -> str:
             posterior = model.encode(batch.to(device))
             lost = model.distortion(posterior.loc + posterior.scale * z.to(device, dtype), batch.to(device))
         lost.mean().backward()
-        found.append(
-            {name: each.grad.double().cpu() for name, each in model.named_parameters() if each.grad is not None}
-        )
+        found.append({name: cast(Tensor, each.grad).double().cpu() for name, each in model.named_parameters()})
     errors = {name: ((found[1][name] - true).norm() / true.norm()).item() for name, true in found[0].items()}
     worst = max(errors, key=lambda name: errors[name])
     return f"{worst} is off by {errors[worst]:.1e}" if errors[worst] > CLOSE[precision] else ""

@@ -11,7 +11,7 @@ from cli.options import at_least, choice, switch
 from data_prep import meters, programs
 from data_prep.errors import InputError
 from data_prep.files import TEXT_SUFFIXES, find_sources
-from seqvae.config import LONG, MUSIC, MUSIC_OPTIONS, SPELLED, TEXT, TEXT_OPTIONS, WORDS, Config, DataConfig
+from seqvae.config import LONG, MUSIC, MUSIC_OPTIONS, SPELLED, TEXT, TEXT_OPTIONS, WORDS, Config, DataConfig, spelled
 from seqvae.errors import OptionError
 
 if TYPE_CHECKING:
@@ -154,8 +154,7 @@ def data_options(data: DataConfig) -> "Options":
 def _spelled(message: str) -> str:
     """With the option in the place of the field that a message begins with."""
     field, blank, rest = message.partition(" ")
-    option = SPELLED.get(field, field).replace("_", "-")
-    return f"--{option}{blank}{rest}" if field.replace("-", "_") in FIELDS.values() else message
+    return f"--{spelled(field)}{blank}{rest}" if field.replace("-", "_") in FIELDS.values() else message
 
 
 def check_dataset(config: Config, dataset: "Dataset", given: Mapping[str, Any]) -> None:

@@ -94,7 +94,7 @@ def _check_data(data: DataConfig) -> None:
     usual = DataConfig()
     for option in settings.TEXT_OPTIONS if data.kind == settings.MUSIC else settings.MUSIC_OPTIONS:
         if getattr(data, option) != getattr(usual, option):
-            name = settings.SPELLED.get(option, option).replace("_", "-")
+            name = settings.spelled(option)
             raise OptionError(f"--{name} {getattr(data, option)}: the tokenizer {data.tokenizer} reads {data.kind}")
 
 
@@ -129,7 +129,7 @@ def _check_latents(training: TrainConfig, model: ModelConfig) -> None:
         return
     for option in ("free_bits", "mmd", "adversarial", "whiten", "aggressive"):
         if getattr(training, option):
-            raise OptionError(f"--{option.replace('_', '-')}: a model without latents has none for it")
+            raise OptionError(f"--{settings.spelled(option)}: a model without latents has none for it")
     if model.posterior != "gaussian":
         raise OptionError(f"--posterior {model.posterior}: a model without latents has no posterior")
 
@@ -146,5 +146,4 @@ def _check_whiten(training: TrainConfig, model: ModelConfig) -> None:
 
 def _require(ok: bool, option: str, value: Any, allowed: str) -> None:
     if not ok:
-        name = settings.SPELLED.get(option, option).replace("_", "-")
-        raise OptionError(f"--{name} {value}: must be {allowed}")
+        raise OptionError(f"--{settings.spelled(option)} {value}: must be {allowed}")

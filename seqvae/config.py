@@ -78,6 +78,11 @@ SETTINGS = {MUSIC: ("tokenizer", *MUSIC_OPTIONS), TEXT: ("tokenizer", *TEXT_OPTI
 SPELLED = {"split": "words", "tokenizer_file": "tokenizer"}  # how the command line spells them, where it differs
 
 
+def spelled(setting: str) -> str:
+    """How the command line spells a setting, without the dashes before it."""
+    return SPELLED.get(setting, setting).replace("_", "-")
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """The sequence VAE. The first six follow from the tokenizer."""

@@ -87,8 +87,7 @@ class Latents:
         for name in ("scale", "source", PLACE[kind], "tempo"):
             if name in found and len(np.atleast_1d(found[name])) != N:
                 raise ModelError(f"{path}: '{name}' has {len(np.atleast_1d(found[name]))} rows, 'mean' has {N}")
-        tempo = found.get("tempo", np.ones(N) * SLOWEST)
-        if not np.issubdtype(tempo.dtype, np.number) or not ((tempo >= SLOWEST) & np.isfinite(tempo)).all():
+        if "tempo" in found and not _possible(found["tempo"]):
             raise ModelError(f"{path}: 'tempo' has values that no MIDI file can hold, below {SLOWEST} or not finite")
         return cls(
             mean,
@@ -99,3 +98,8 @@ class Latents:
             str(found.get("model", "")),
             kind,
         )
+
+
+def _possible(tempo: np.ndarray) -> bool:
+    """Whether a MIDI file can hold all of these."""
+    return np.issubdtype(tempo.dtype, np.number) and bool(((tempo >= SLOWEST) & np.isfinite(tempo)).all())

@@ -160,11 +160,11 @@ def _set_up(
     config: Config, dataset: Path, out: Path, *, resume: bool, force: bool, world: World
 ) -> tuple[Config, dict[str, Any]]:
     """Refuse what cannot be trained, else make the folder; the settings, and the state or the weights to go on from."""
-    check_computable(config, world)
     data = SequenceData(dataset)
     if not len(data.dataset.split("valid")):
         raise TrainingError(f"{dataset} has nothing to validate on: its sequences are too few, add more")
     config = fitted(config, data, dataset)
+    check_computable(config, world)
     for _, training in config.stages():
         _check_whiten(training, config.model.latent_size, len(data.train))
     check_place(out, resume, force)

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from seqvae.checkpoint import load_model, read_header, read_settings
-from seqvae.config import SPELLED, Config, ModelConfig, TrainConfig
+from seqvae.config import Config, ModelConfig, TrainConfig, spelled
 from seqvae.errors import OptionError
 from seqvae.model_files import bundled_names, find_model
 
@@ -57,7 +57,7 @@ def _in_the_end(training: TrainConfig) -> TrainConfig:
 def check_kept(base: Config, config: Config) -> None:
     """Refuse settings that would change what the weights of `base`, as `settings` gave it, were made for."""
     for name in KEPT:
-        _refuse_change(base, SPELLED.get(name, name), getattr(base.data, name), getattr(config.data, name))
+        _refuse_change(base, name, getattr(base.data, name), getattr(config.data, name))
     for each in fields(ModelConfig):
         if each.name not in FREE:
             _refuse_change(base, each.name, getattr(base.model, each.name), getattr(config.model, each.name))
@@ -65,7 +65,7 @@ def check_kept(base: Config, config: Config) -> None:
 
 def _refuse_change(base: Config, option: str, theirs: Any, ours: Any) -> None:
     if ours != theirs:
-        name = option.replace("_", "-")
+        name = spelled(option)
         raise OptionError(f"--{name} {ours}: a run that starts from {base.start_from} keeps its {name}, {theirs}")
 
 

@@ -166,10 +166,8 @@ def _show(run: Run, bar: tqdm) -> None:
     """Look at the figures, for the progress line."""
     run.look()
     done = run.done
-    used = done.share_of_budget(run.training, run.steps_per_epoch)
-    bar.total = (
-        done.step - done.phase_step + round(done.phase_step / min(max(used, 1e-9), 1.0))
-    )  # a budget in minutes: estimated
+    used = max(done.share_of_budget(run.training, run.steps_per_epoch), 1e-9)  # of minutes, by a coarse clock: 0
+    bar.total = done.step - done.phase_step + round(done.phase_step / min(used, 1.0))  # a budget in minutes: estimated
     bar.set_postfix_str(run.sums.shown(bar.format_dict["rate"]), refresh=False)
 
 
@@ -203,11 +201,10 @@ def _finish_round(run: Run, on_validation: OnValidation | None) -> str | None:
     """Validate; why the phase ends, if it does."""
     halvings = run.done.halvings
     run.look()
-    if run.training.whiten:
-        with _fitting(run):
+    with _fitting(run):
+        if run.training.whiten:
             run.whiten()
-    if run.config.model.posterior == "batch-norm":
-        with _fitting(run):
+        if run.config.model.posterior == "batch-norm":
             run.settle()
     ended, run.done = run.world.by_first(lambda: (_judge(run, on_validation), run.done))
     run.sums = Averages(run.done.skipped_in_a_row)

@@ -15,6 +15,7 @@ from seqvae.checks import check
 from seqvae.config import Config, DataConfig, ModelConfig, Phase, TrainConfig
 from seqvae.errors import OptionError
 from seqvae.presets import preset, preset_names
+from seqvae.run_folder import CONFIG_FILE, STATE_FILE
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -126,6 +127,7 @@ def test_an_average_of_decay_0_is_none() -> None:
 def test_what_the_floors_both_say_of_data_agrees() -> None:
     """data_prep knows nothing of seqvae's settings, which repeat its own."""
     assert (settings.MUSIC, settings.TEXT) == (files.MUSIC, files.TEXT)
+    assert {CONFIG_FILE, STATE_FILE} == files.RUN
     assert (settings.LONG, settings.WORDS) == (text.LONG, words.SPLITS)
     here = DataConfig(tokenizer="words")
     there = TextOptions()

@@ -383,3 +383,9 @@ def test_a_run_of_a_gpu_goes_on_on_a_cpu(text: Path, tmp_path: Path) -> None:
         group["fused"] = True  # as a GPU has it
     torch.save(state, tmp_path / "run" / "last.pt")
     assert train(config(optimizer="sgd"), text, tmp_path / "run", resume=True).steps == 3
+
+
+def test_notes_are_no_score_of_text_whatever_the_settings_were_made_for(text: Path, tmp_path: Path) -> None:
+    for_music = config(select="note_on_free_running")
+    with pytest.raises(OptionError, match="--select note_on_free_running: text has no notes"):
+        train(for_music, text, tmp_path / "run")
