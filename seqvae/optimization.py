@@ -33,7 +33,7 @@ from seqvae.vae import Noise, SequenceVAE, Terms
 HALF = 0.5  # of the learning rate, on a plateau
 INNER_STEPS = 100  # of the encoder alone, at most, before one of the decoder; He et al. 2019, arXiv:1901.05534
 INNER_CHECK = 15  # inner steps after which the encoder must have become better to go on
-RAISED = 2.0**7  # times their size gradients are phase_step cuDNN's LSTM: fp16 loses those below 6e-8
+RAISED = 2.0**7  # times their size gradients are within cuDNN's LSTM: fp16 loses those below 6e-8
 RUNNING = ("running_mean", "running_var")  # buffers of batch normalisation
 
 

@@ -16,7 +16,8 @@ from torch import Tensor
 from seqvae.stepping import product_dtype
 
 CELLS_IN_CACHE, CELLS = 2**23, 2**27  # logits at a time where no gradient is wanted, on a CPU and on a GPU
-SUMMED_LOW = 1024  # terms added before the sum, accurate in itself, is kept in the array's own precision
+SUMMED_LOW = 256  # terms added before the sum, accurate in itself, is kept in the array's own precision
+LEAST, MOST = 1e-20, 1e20  # sums of exponentials that need no shift
 
 
 def token_nll(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
@@ -44,15 +45,31 @@ def _nll(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """nll (N), exponentials (N, V) in the type of `low_weight`, and their sums (N)."""
     exact = torch.float64 if weight.dtype == torch.float64 else torch.float32
-    array = hidden.to(low_weight.dtype) @ low_weight.t()
     target = (hidden.to(exact) * weight[targets].to(exact)).sum(-1)
     if bias is not None:
-        array += bias.to(low_weight.dtype)
         target += bias[targets].to(exact)
+    array = _logits(hidden, low_weight, bias)
+    if array.device.type == "cpu":  # for what a GPU finds in them everybody would have to wait
+        sums = _summed(array.exp_(), exact)
+        if bool(((sums > LEAST) & (sums < MOST)).all()):
+            return sums.log() - target, array, sums
+        array = _logits(hidden, low_weight, bias)
     largest = array.amax(-1, keepdim=True)
-    array.sub_(largest).exp_()
-    sums = torch.stack([part.sum(-1).to(exact) for part in array.split(SUMMED_LOW, dim=-1)]).sum(0)
+    sums = _summed(array.sub_(largest).exp_(), exact)
     return sums.log() + largest.squeeze(-1).to(exact) - target, array, sums
+
+
+def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """(N, V) in the type of `weight`."""
+    logits = hidden.to(weight.dtype) @ weight.t()
+    return logits if bias is None else logits.add_(bias.to(weight.dtype))
+
+
+def _summed(array: Tensor, exact: torch.dtype) -> Tensor:
+    """Of each row: (N, V) -> (N)."""
+    whole = array.shape[-1] // SUMMED_LOW * SUMMED_LOW
+    parts, rest = array[:, :whole].unflatten(-1, (whole // SUMMED_LOW, SUMMED_LOW)), array[:, whole:]
+    return parts.sum(-1).sum(-1, dtype=exact) + rest.sum(-1, dtype=exact)
 
 
 class _TokenNLL(torch.autograd.Function):

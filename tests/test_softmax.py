@@ -36,9 +36,36 @@ def test_values_and_gradients_are_those_of_cross_entropy(parts: dict[str, torch.
         torch.testing.assert_close(one, other)
 
 
-def test_large_logits_do_not_overflow() -> None:
-    hidden, weight = torch.full((2, 1), 1.0), torch.tensor([[2000.0], [1000.0], [-3000.0]])
-    assert token_nll(hidden, weight, None, torch.tensor([0, 1])).tolist() == [0.0, 1000.0]
+@pytest.mark.parametrize("level", [-1000.0, -60.0, 60.0, 1000.0])
+def test_logits_of_any_level_neither_overflow_nor_vanish(parts: dict[str, torch.Tensor], level: float) -> None:
+    """Some rows far away from the rest, which lie where their exponentials can be added as they are."""
+    hidden, weight = (parts[name].detach().float().requires_grad_() for name in ("hidden", "weight"))
+    with torch.no_grad():
+        weight[:, 0] = 1.0
+        hidden[::2, 0] = level
+    bias = torch.zeros(V, requires_grad=True)
+    found = token_nll(hidden, weight, bias, TARGETS)
+    far = F.linear(hidden.double(), weight.double(), bias.double())
+    expected = F.cross_entropy(far, TARGETS, reduction="none")
+    torch.testing.assert_close(found.double(), expected, atol=1e-3, rtol=1e-4)
+    leaves = [hidden, weight, bias]
+    for one, other in zip(
+        torch.autograd.grad(found.sum(), leaves), torch.autograd.grad(expected.sum(), leaves), strict=True
+    ):
+        torch.testing.assert_close(one, other, atol=2e-3 * other.abs().max().item(), rtol=1e-3)
+
+
+def test_what_is_not_a_number_is_none_in_the_end() -> None:
+    hidden, weight = torch.tensor([[1.0], [float("nan")]]), torch.tensor([[2.0], [1.0]])
+    found = token_nll(hidden, weight, None, torch.tensor([0, 1]))
+    assert found.isfinite().tolist() == [True, False]
+
+
+@pytest.mark.parametrize("vocabulary", [3, softmax.SUMMED_LOW, softmax.SUMMED_LOW + 1])
+def test_every_token_of_a_vocabulary_is_in_the_sum(vocabulary: int) -> None:
+    """Rows of equal logits: log V."""
+    found = token_nll(torch.zeros(2, 1), torch.ones(vocabulary, 1), None, torch.tensor([0, vocabulary - 1]))
+    torch.testing.assert_close(found, torch.full((2,), vocabulary, dtype=torch.float32).log())
 
 
 def test_in_bf16_it_stays_near(parts: dict[str, torch.Tensor]) -> None:
