@@ -128,6 +128,9 @@ def _dataset(sources: Sequence[str], vae: "TrainedModel") -> Iterator[Path]:
     from seqvae.trained import melody_options
 
     if _is_dataset(sources):
+        learnt = vae.origin and vae.origin.dataset
+        if learnt and learnt != dataset.open_dataset(Path(sources[0])).info["fingerprint"]:
+            note(f"model {vae.name} was trained on another dataset: what it has seen may be in any split of this one")
         yield Path(sources[0])
         return
     with TemporaryDirectory(prefix="seqvae-") as folder:

@@ -111,10 +111,19 @@ def _model(what: str) -> list[str]:
     return [
         f"model {vae.name}: {size:,} parameters, latent size {vae.config.model.latent_size}",
         f"made for: {_made_for(vae)}",
+        *_trained(vae),
         *(f"  {name:22} {value:.4g}" for name, value in vae.metrics.items()),
         "its settings:",
         vae.config.to_toml().rstrip("\n"),
     ]
+
+
+def _trained(vae: "TrainedModel") -> list[str]:
+    from_ = vae.origin
+    if from_ is None:
+        return []
+    by = f"by seqvae {from_.seqvae} with torch {from_.torch}, {from_.device}, {from_.precision}"
+    return [f"trained on {count(from_.sequences, 'sequence')} {by}"]
 
 
 def _made_for(vae: "TrainedModel") -> str:

@@ -1,14 +1,14 @@
 """Model files and training states.
 
 A model file is one `.safetensors`: the weights, and in its header, as JSON, everything needed to use them
-(configuration, tokenizer, version, metrics). A training state is written by `torch.save` and read with
-`weights_only=True`: no pickle from a file is ever executed.
+(configuration, tokenizer, version, metrics) and where they come from. A training state is written by `torch.save` and
+read with `weights_only=True`: no pickle from a file is ever executed.
 """
 
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,18 @@ HEADER = "seqvae"
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where weights come from."""
+
+    seqvae: str  # versions
+    torch: str
+    device: str
+    precision: str
+    sequences: int  # that they were trained on
+    dataset: str  # the fingerprint of what these are part of
+
+
+@dataclass(frozen=True)
 class ModelFile:
     """What a model file says, its weights loaded."""
 
@@ -34,6 +46,7 @@ class ModelFile:
     config: Config
     tokenizer: dict[str, Any]
     metrics: dict[str, float]
+    origin: Origin | None = None
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
@@ -53,6 +66,7 @@ def save_model(
     config: Config,
     tokenizer: dict[str, Any],
     metrics: dict[str, float],
+    origin: Origin | None = None,
     half: bool = False,
 ) -> None:
     """Write a model file; `half` stores the weights in 16 bits."""
@@ -60,6 +74,8 @@ def save_model(
     start = config.start_from and model_name(Path(config.start_from))
     config = replace(config, start_from=start, data=replace(config.data, dataset=None, tokenizer_file=None))
     header = {"format": FORMAT, "config": config.to_dict(), "tokenizer": tokenizer, "metrics": metrics}
+    if origin is not None:
+        header["origin"] = asdict(origin)
     dtype = torch.float16 if half else torch.float32
     weights = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
     content = save(weights, metadata={HEADER: json.dumps(header)})  # save_file would make it unreadable to others
@@ -80,8 +96,9 @@ def load_model(path: Path) -> ModelFile:
             names = file.keys()  # copied: the file may be replaced while the model is in use
             weights = {name: file.get_tensor(name).to(torch.float32, copy=True) for name in names}
         model.load_state_dict(weights, assign=True)
-        return ModelFile(model.eval(), config, header["tokenizer"], header["metrics"])
-    except (KeyError, RuntimeError, SafetensorError) as error:
+        origin = Origin(**header["origin"]) if "origin" in header else None
+        return ModelFile(model.eval(), config, header["tokenizer"], header["metrics"], origin)
+    except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise _damaged(path, error) from None
 
 

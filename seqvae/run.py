@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 
+from seqvae import __version__
 from seqvae.averaging import WeightAverage
 from seqvae.batch import Batch
-from seqvae.checkpoint import load_model, load_state, save_model, save_state, write_atomically
+from seqvae.checkpoint import Origin, load_model, load_state, save_model, save_state, write_atomically
 from seqvae.config import SETTINGS, TEXT, Config, ModelConfig, TrainConfig
 from seqvae.data import SequenceData
 from seqvae.devices import autocast, choose_device, choose_precision
@@ -132,7 +133,9 @@ class Run:
 
     def save_model(self, metrics: dict[str, float]) -> None:
         """Write the model that is kept as it is now."""
-        save_model(self.out / MODEL_FILE, self.kept, self.config, self.data.tokenizer.to_json(), metrics)
+        tokenizer, known = self.data.tokenizer.to_json(), self.data.dataset.info["fingerprint"]
+        origin = Origin(__version__, torch.__version__, self.device.type, self.precision, len(self.data.train), known)
+        save_model(self.out / MODEL_FILE, self.kept, self.config, tokenizer, metrics, origin)
 
 
 def open_run(config: Config, dataset: Path, out: Path, *, resume: bool, force: bool, world: World) -> Run:

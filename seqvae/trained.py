@@ -89,6 +89,7 @@ class TrainedModel:
         self.name = name
         self.config: Config = file.config
         self.metrics: dict[str, float] = file.metrics
+        self.origin = file.origin
         self.tokenizer: Tokenizer = create(file.tokenizer)
         self.device = choose_device(device)
         self.precision = precision
@@ -324,7 +325,7 @@ class TrainedModel:
 
     def save(self, path: Path | str, half: bool = False) -> None:
         """Write a model file; `half` stores the weights in 16 bits."""
-        save_model(Path(path), self.model, self.config, self.tokenizer.to_json(), self.metrics, half)
+        save_model(Path(path), self.model, self.config, self.tokenizer.to_json(), self.metrics, self.origin, half)
 
     def _read_music(self, item: Item, bar: int | None, every: bool) -> list[Example]:
         if isinstance(item, Score):

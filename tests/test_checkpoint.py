@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from seqvae.checkpoint import load_model, load_state, read_header, save_model, save_state, write_atomically
+from seqvae.checkpoint import Origin, load_model, load_state, read_header, save_model, save_state, write_atomically
 from seqvae.config import Config, DataConfig, ModelConfig
 from seqvae.errors import ModelError
 from seqvae.vae import SequenceVAE
@@ -32,13 +32,15 @@ def model() -> SequenceVAE:
 
 
 def test_a_model_file_rebuilds_the_model_by_itself(tmp_path: Path, model: SequenceVAE) -> None:
-    save_model(tmp_path / "m.safetensors", model, CONFIG, TOKENIZER, {"elbo": -12.5})
+    origin = Origin("0.1.0", "2.13.0", "cpu", "fp32", 40, "abc")
+    save_model(tmp_path / "m.safetensors", model, CONFIG, TOKENIZER, {"elbo": -12.5}, origin)
     found = load_model(tmp_path / "m.safetensors")
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, found.model.state_dict()[name])
     assert found.config.model == CONFIG.model
     assert found.tokenizer == TOKENIZER
     assert found.metrics == {"elbo": -12.5}
+    assert found.origin == origin
     assert list(tmp_path.iterdir()) == [tmp_path / "m.safetensors"]
 
 
@@ -101,7 +103,9 @@ def test_half_precision_halves_the_file(tmp_path: Path, model: SequenceVAE) -> N
 
 
 def _broken(folder: Path, model: SequenceVAE) -> dict[str, Path]:
-    files = {name: folder / f"{name}.safetensors" for name in ("text", "empty", "cut", "foreign", "later", "sizes")}
+    files = {
+        name: folder / f"{name}.safetensors" for name in ("text", "empty", "cut", "foreign", "later", "sizes", "origin")
+    }
     files["text"].write_text("this is no model")
     files["empty"].write_bytes(b"")
     save_model(folder / "good", model, CONFIG, TOKENIZER, {})
@@ -110,10 +114,12 @@ def _broken(folder: Path, model: SequenceVAE) -> dict[str, Path]:
     save_file({"w": torch.zeros(2)}, files["later"], metadata={"seqvae": json.dumps({"format": 99})})
     other = Config(model=ModelConfig(encoder_size=7, decoder_size=6, latent_size=4))
     save_model(files["sizes"], model, other, TOKENIZER, {})
+    header = read_header(folder / "good") | {"origin": {"by": "somebody"}}
+    save_file(model.state_dict(), files["origin"], metadata={"seqvae": json.dumps(header)})
     return files | {"missing": folder / "missing.safetensors"}
 
 
-@pytest.mark.parametrize("name", ["text", "empty", "cut", "foreign", "later", "sizes", "missing"])
+@pytest.mark.parametrize("name", ["text", "empty", "cut", "foreign", "later", "sizes", "origin", "missing"])
 def test_what_is_no_model_is_refused_in_one_line(tmp_path: Path, model: SequenceVAE, name: str) -> None:
     with pytest.raises(ModelError) as error:
         load_model(_broken(tmp_path, model)[name])

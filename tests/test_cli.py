@@ -16,6 +16,7 @@ from command_line import Run, files, runner, succeed
 from cli import main as entry
 from data_prep import midi
 from data_prep.score import Note, Score
+from seqvae import __version__
 from seqvae.checkpoint import save_model
 from seqvae.config import Config, DataConfig, ModelConfig
 from seqvae.latent_file import Latents
@@ -376,6 +377,22 @@ def test_train_prepares_once_tells_where_and_refuses_to_overwrite(seqvae: Run, s
     assert "reusing" in succeed(seqvae("train", "@tunes", *small, "--force", "--seed", 3))
     assert files(Path("runs/tunes-small"))["model.safetensors"] != before["tunes-small/model.safetensors"]
     succeed(seqvae("sample", "-n", 1, "--model", "runs/tunes-small"))
+
+
+def test_a_model_tells_what_it_was_trained_on(seqvae: Run, small: list[str]) -> None:
+    succeed(seqvae("prepare", "@tunes", "--out", "D"))
+    succeed(seqvae("prepare", "@tunes", "--pair-bars", "--out", "paired"))
+    succeed(seqvae("train", "D", *small, "--out", "run"))
+    sequences = len(np.load("D/train.npy"))
+    line = f"trained on {sequences} sequences by seqvae {__version__} with torch {torch.__version__}, cpu, fp32"
+    assert line in succeed(seqvae("info", "run"))
+    for dataset, told in (("D", 0), ("paired", 1)):
+        code, _, err = seqvae("evaluate", dataset, "--model", "run", "--split", "train", "--samples", 0)
+        assert (code, err.count("another dataset")) == (0, told)
+    vae = load("run")
+    vae.save("copy.safetensors", half=True)
+    assert vae.origin is not None
+    assert load("copy.safetensors").origin == vae.origin
 
 
 def test_without_a_preset_the_kind_of_the_sources_picks_one(seqvae: Run) -> None:
