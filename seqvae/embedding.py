@@ -57,8 +57,8 @@ def dropped_out(x: Tensor, share: float, generator: torch.Generator | None) -> T
     """Dropout by a generator, so that a step can be repeated: 0 in a share of places, the rest scaled up."""
     if not share:
         return x
-    keep = torch.rand(x.shape, generator=generator, device=x.device) >= share
-    return x * keep / (1.0 - share)
+    keep = torch.rand(x.shape, generator=generator, device=x.device).ge_(share)  # 0 or 1
+    return x * keep.to(x.dtype).div_(1.0 - share)
 
 
 def normal(weight: Tensor, spread: float) -> None:

@@ -1,6 +1,5 @@
 """The Penn Treebank benchmark runs to its table, goes on where it was, and marks what is missing."""
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -8,7 +7,8 @@ import numpy as np
 import pytest
 
 from benchmarks import ptb
-from seqvae.config import Config, ModelConfig, TrainConfig
+from seqvae.checkpoint import read_settings
+from seqvae.config import Config, DataConfig, ModelConfig, TrainConfig
 
 WORDS = ("the", "a", "cat", "dog", "sees", "likes", "N", "<unk>")
 
@@ -22,15 +22,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def small(row: ptb.Row, seed: int) -> Config:
+def small(name: str) -> Config:
     model = ModelConfig(embedding_size=4, encoder_size=6, decoder_size=6, decoder_layers=1, latent_size=3)
-    training = TrainConfig(epochs=2, batch_size=8, optimizer="sgd", learning_rate_decay="plateau", seed=seed)
-    return Config("small", model=dataclasses.replace(model, **row.model), training=training)
+    training = TrainConfig(epochs=2, batch_size=8, optimizer="sgd", learning_rate_decay="plateau")
+    return Config(name, data=DataConfig(tokenizer="words", split="spaces"), model=model, training=training)
 
 
 @pytest.fixture
 def run(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    monkeypatch.setattr(ptb.Row, "config", small)
+    monkeypatch.setattr(ptb, "preset", small)
 
     def call(*arguments: str) -> str:
         command = ["ptb", str(folder), "--out", str(folder / "runs"), "--samples", "5", *arguments]
@@ -57,9 +57,22 @@ def test_rows_are_trained_measured_once_and_told(run, folder: Path) -> None:
     assert (folder / "runs" / "linear-0" / "last.pt").stat().st_mtime_ns == before
 
 
-def test_the_presets_of_all_rows_are_sound() -> None:
+def test_the_frontier_goes_on_from_the_best_row_and_is_drawn_as_a_line(run, folder: Path) -> None:
+    with pytest.raises(SystemExit, match="goes on from best-0, which is not in"):
+        run("--rows", "beta-0.2")
+    told = run("--rows", "best", "beta-0.2", "beta-1.0")
+    found = {name: read_settings(folder / "runs" / name / "model.safetensors") for name in ("beta-0.2-0", "beta-1.0-0")}
+    assert [config.training.beta for config in found.values()] == [0.2, 1.0]
+    assert all(config.start_from and config.training.epochs == 4 for config in found.values())
+    assert len((folder / "runs" / "beta-0.2-0" / "metrics.csv").read_text().splitlines()) == 2  # validated at the end
+    assert "beta-0.2-0  " in told
+
+
+def test_the_presets_of_all_rows_are_sound(tmp_path: Path) -> None:
     for row in ptb.ROWS.values():
-        config = row.config(3)
+        if row.start_from is not None:
+            continue
+        config = row.config(3, tmp_path)
         assert config.model.tied or (config.model.embedding_size, config.model.decoder_size) == (256, 256)
         assert all(training.seed == 3 for _, training in config.stages())
         assert all(training.batch_size == 32 for _, training in config.stages())
