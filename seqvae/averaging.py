@@ -6,59 +6,50 @@ At first that is the mean of all weights so far (Polyak & Juditsky 1992, SIAM J.
 over some 1 / (1 - decay) steps. It takes away the noise of the last steps, as a falling learning rate does.
 """
 
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch import nn
 
 from seqvae.vae import SequenceVAE
-
-Tensors = tuple[Tensor, ...] | list[Tensor]
 
 EVERY = 10  # k, in steps, fewer if a validation comes before: looking at each step would take longer for little
 
 
 class WeightAverage:
-    """A model whose weights are the average of another's."""
+    """A model whose weights, with what its batch norms keep, are the average of another's."""
 
     def __init__(self, like: SequenceVAE, decay: float, validate_every: int = EVERY) -> None:
         """`like` is a model of the same kind, which becomes the average."""
         self._every = min(EVERY, validate_every)
         self._most = 1.0 - decay**self._every
-        self._averaged = AveragedModel(like, multi_avg_fn=self._move, use_buffers=True)
-        self._averaged.requires_grad_(False)
-        for part in self.model.modules():
-            if isinstance(part, nn.LSTM):
-                part.flatten_parameters()  # a copy's lie apart, which cuDNN does not like
-
-    @property
-    def model(self) -> SequenceVAE:
-        """The average of what was added."""
-        return cast(SequenceVAE, self._averaged.module)
+        self._added = 0  # n
+        self.model = like.requires_grad_(False)
 
     def add(self, model: SequenceVAE, step: int) -> None:
         """After a step of the phase, counted from 0."""
         if step % self._every == 0:
-            self._averaged.update_parameters(model)
+            self._added += 1
+            self._move(model, max(self._most, 1.0 / self._added))
 
     def restart(self, model: SequenceVAE) -> None:
         """Forget what was added, for the weights of a model, which count no more once others come."""
-        self._averaged.n_averaged.zero_()
-        self._averaged.update_parameters(model)
-        self._averaged.n_averaged.zero_()
+        self._move(model, 1.0)
+        self._added = 0
 
     def state_dict(self) -> dict[str, Any]:
         """What is needed to go on."""
-        return self._averaged.state_dict()
+        return {"added": self._added, "weights": self.model.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The reverse of `state_dict`."""
-        self._averaged.load_state_dict(state)
+        self._added = state["added"]
+        self.model.load_state_dict(state["weights"])
 
     @torch.no_grad()
-    def _move(self, averages: Tensors, weights: Tensors, added: Tensor | int) -> None:
-        if averages[0].is_floating_point():
-            torch._foreach_lerp_(averages, weights, max(self._most, 1.0 / (int(added) + 1)))
-        else:  # counters
-            torch._foreach_copy_(averages, weights)
+    def _move(self, model: nn.Module, share: float) -> None:
+        ours, theirs = self.model.state_dict(), model.state_dict()
+        moved = [name for name, weight in ours.items() if weight.is_floating_point()]
+        torch._foreach_lerp_([ours[name] for name in moved], [theirs[name] for name in moved], share)
+        for name in ours.keys() - set(moved):  # counters
+            ours[name].copy_(theirs[name])

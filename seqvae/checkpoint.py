@@ -22,7 +22,7 @@ from seqvae.model_files import model_name
 from seqvae.vae import SequenceVAE
 
 FORMAT = 1  # of the header; raised when an older reader would misread a file
-STATE_FORMAT = 1  # of training states; raised when a run cannot go on with an older one
+STATE_FORMAT = 2  # of training states; raised when a run cannot go on with an older one
 HEADER = "seqvae"
 
 

@@ -28,7 +28,7 @@ from seqvae.stepping import plus_product, pointwise, product_dtype
 class StepWeights:
     """What `step` multiplies with, laid out for it once."""
 
-    tokens: Tensor  # (E, 4H): a token's share of the first layer's gates; of a one-hot token it is a row
+    tokens: Tensor  # (E, 4H): an embedded token's share of the first layer's gates; of a one-hot token it is a row
     latents: Tensor  # (Z, 4H): z's share of them
     layers: list[stepping.Layer]
     output: Tensor  # (H, V)
@@ -156,6 +156,8 @@ class LSTMDecoder(nn.Module):
         inputs, layers = stepping.prepared(self.lstm)
         tokens, latents = inputs.split([self.input.size, self.latent_inputs])
         weight = self.output.weight
+        if self.config.embedding_size:
+            tokens = tokens.to(product_dtype(weight)).contiguous()
         output = weight.t().to(product_dtype(weight)).contiguous()
         bias = weight.new_zeros(()) if self.output.bias is None else self.output.bias
         return StepWeights(tokens, latents, layers, output, bias)

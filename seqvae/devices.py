@@ -71,5 +71,5 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager:
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
     """The tensor on a device. A copy to a GPU starts from pinned memory, so that the program need not wait for it."""
     if device.type == "cuda" and tensor.device.type == "cpu":
-        tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)  # MPS may read memory that has been given away meanwhile

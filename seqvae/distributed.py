@@ -107,9 +107,11 @@ def joined() -> Iterator[World]:
         return
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=LATE)
     rank, size = dist.get_rank(), dist.get_world_size()
+    ended_well = False
     try:
         waiting = dist.new_group(backend="gloo", timeout=WAIT)
         yield World(rank, size, int(os.environ["LOCAL_RANK"]), waiting)
+        ended_well = True
     except RuntimeError as error:
         if not _of_connection(error):
             raise
@@ -118,7 +120,8 @@ def joined() -> Iterator[World]:
             "Continue with --resume"
         ) from None
     finally:
-        dist.destroy_process_group()
+        if ended_well or not torch.cuda.is_available():  # NCCL would wait for GPUs that wait for who has gone
+            dist.destroy_process_group()
 
 
 def _of_connection(error: RuntimeError) -> bool:

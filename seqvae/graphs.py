@@ -4,8 +4,11 @@ Sampling launches some twenty small kernels a step; launching them one by one ta
 costs as much as a few runs, so that work is recorded when it comes for the second time.
 """
 
-from collections.abc import Callable, Hashable
-from typing import Protocol
+import gc
+import threading
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -27,13 +30,13 @@ class CUDARecording:
     def __init__(self, work: Work, *inputs: Tensor) -> None:
         self._work = work  # what it holds is read again at each replay
         self._inputs = [each.clone() for each in inputs]
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):  # libraries choose their algorithms and take their memory before the recording
+        self._stream = torch.cuda.Stream()  # of its own: libraries keep memory for each, which ends with a recording
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):  # libraries choose their algorithms and take that memory before
             work(*self._inputs)
-        torch.cuda.current_stream().wait_stream(stream)
+        torch.cuda.current_stream().wait_stream(self._stream)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        with _no_garbage_collection(), torch.cuda.graph(self._graph, stream=self._stream):
             self._result = work(*self._inputs)
 
     def __call__(self, *inputs: Tensor) -> Tensor:
@@ -43,8 +46,24 @@ class CUDARecording:
         return self._result.clone()
 
 
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """It may come at any time and end the recording of a model that is gone, which no recording under way survives."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+_TURN = threading.Lock()  # a recording has one place for its inputs, and while one is made a GPU can do nothing else
+
+
 class Recordings:
-    """The latest recordings of a model, by what tells one work from another."""
+    """The latest recordings of a model, by what tells one work from another. A copy of it begins with none."""
 
     def __init__(self, record: Callable[..., Recording] = CUDARecording) -> None:
         self._record = record
@@ -58,6 +77,10 @@ class Recordings:
             work: the same kernels on the same memory whenever the key is the same.
         """
         key = (key, *((each.shape, each.dtype) for each in inputs))
+        with _TURN:
+            return self._run(key, work, *inputs)
+
+    def _run(self, key: Hashable, work: Work, *inputs: Tensor) -> Tensor:
         known = key in self._seen
         recording = self._seen.pop(key, None)
         if recording is None and known:
@@ -66,3 +89,6 @@ class Recordings:
         while len(self._seen) > MOST:
             del self._seen[next(iter(self._seen))]
         return work(*inputs) if recording is None else recording(*inputs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_record": self._record, "_seen": {}}  # they are bound to the memory of these very weights

@@ -36,7 +36,7 @@ class Averages:
         """
         if self._unseen is None:
             self._unseen = figures.new_zeros(len(figures) + 3)
-            self._unseen[-2] = self.skipped_in_a_row
+            self._unseen[-2:-1] = self.skipped_in_a_row  # of one number a GPU would be waited for
         sums, skipped, in_a_row, most = self._unseen.split([len(figures), 1, 1, 1])
         sums += torch.where(finite, figures, 0.0)
         skipped += ~finite

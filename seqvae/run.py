@@ -241,7 +241,7 @@ def fitted(config: Config, data: SequenceData, dataset: Path) -> Config:
 def new_model(config: Config, number: int = 0) -> SequenceVAE:
     """First weights; another `number` gives others."""
     with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not ours to reset
-        torch.manual_seed(config.training.seed + number)
+        torch.default_generator.manual_seed(config.training.seed + number)  # manual_seed reaches all GPUs, too
         return SequenceVAE(config.model)
 
 

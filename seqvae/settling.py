@@ -29,6 +29,8 @@ def settle(model: SequenceVAE, batches: Iterable[Batch]) -> None:
     """
     encoder = cast(LSTMEncoder, model.encoder)
     linear, norm = cast(tuple[nn.Linear, FixedSpread], tuple(cast(nn.Sequential, encoder.mean)))
-    means = torch.cat([linear(encoder.summarised(batch.tokens, batch.lengths)) for batch in batches]).double()
-    norm.running_mean.copy_(means.mean(0))  # type: ignore[union-attr]
-    norm.running_var.copy_(means.var(0))  # type: ignore[union-attr]
+    summaries = torch.cat([encoder.summarised(batch.tokens, batch.lengths) for batch in batches])
+    with torch.autocast(summaries.device.type, enabled=False):  # as the posterior itself takes them
+        means = linear(summaries).cpu().double()  # MPS has no float64
+    for buffer, found in ((norm.running_mean, means.mean(0)), (norm.running_var, means.var(0))):
+        buffer.copy_(found.to(buffer.dtype))  # type: ignore[union-attr]

@@ -41,10 +41,11 @@ def prepared(lstm: nn.LSTM) -> tuple[Tensor, list[Layer]]:
 
 
 def plus_product(addend: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    """addend + x W, of the addend's type, with the product in that of the weight: (B, I), (I, O) -> (B, O)."""
-    if x.dtype == weight.dtype == addend.dtype and addend.ndim:
+    """addend + x W, of the addend's type, with the product in that of products: (B, I), (I, O) -> (B, O)."""
+    dtype = product_dtype(weight)
+    if x.dtype == weight.dtype == addend.dtype == dtype and addend.ndim:
         return torch.addmm(addend, x, weight)
-    return (x.to(weight.dtype) @ weight).to(addend.dtype).add_(addend)
+    return (x.to(dtype) @ weight.to(dtype)).to(addend.dtype).add_(addend)
 
 
 def pointwise(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from seqvae import decoders, stepping
 from seqvae.config import INITIALISATIONS, ModelConfig
 from seqvae.embedding import dropped_out
 from seqvae.presets import preset
@@ -45,6 +46,26 @@ def model(request: pytest.FixtureRequest) -> SequenceVAE:
 @pytest.fixture
 def tokens() -> torch.Tensor:
     return torch.randint(0, 7, (4, 5), generator=torch.Generator().manual_seed(4))
+
+
+def test_under_autocast_gates_cells_and_sums_stay_in_fp32(
+    model: SequenceVAE, tokens: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    types = []
+
+    def pointwise(gates: torch.Tensor, cell: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        types.extend((gates.dtype, cell.dtype))
+        return stepping.pointwise(gates, cell)
+
+    monkeypatch.setattr(decoders, "pointwise", pointwise)
+    decoder = model.float().decoder
+    for grad in (False, True):
+        with torch.set_grad_enabled(grad), torch.autocast("cpu", torch.bfloat16):
+            state, previous = decoder.start(torch.randn(4, 3)), None
+            for step in range(tokens.shape[1]):
+                _, state = decoder.step(state, previous)
+                previous = tokens[:, step]
+    assert set(types) == {torch.float32}
 
 
 def test_shapes(model: SequenceVAE, tokens: torch.Tensor) -> None:
