@@ -1,12 +1,13 @@
 """seqvae prepare: files to a dataset folder."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
 
 from cli import data_options as data
-from cli.console import say
+from cli.console import note, say
 from cli.options import Encoding
 from data_prep.errors import InputError
 from seqvae.errors import OptionError
@@ -48,11 +49,13 @@ def prepare(
     Examples:
       seqvae prepare tunes/ --out tunes.seqvae
       seqvae prepare jigs.abc more/ --meter 6/8 --out jigs.seqvae
-      seqvae prepare ptb.train.txt --valid ptb.valid.txt --test ptb.test.txt --words spaces --out ptb.seqvae
+      seqvae prepare ptb.train.txt --valid ptb.valid.txt --test ptb.test.txt --preset ptb-best --out ptb.seqvae
       seqvae train tunes.seqvae --minutes 30
     """
     from data_prep import dataset
 
+    if test and not valid:
+        raise OptionError("--test: give --valid, too, as SOURCE is then for training alone")
     config = data.with_data_options(data.read_preset(preset, sources), context.params)
     try:
         dataset.check_place(out, force)
@@ -68,4 +71,8 @@ def prepare(
         force=force,
         progress=True,
     )
-    say(f"{made.summary()}\nthe dataset is in {out}; seqvae train {out} learns from it")
+    say(f"{made.summary()}\nthe dataset is in {out}")
+    if len(made.split("valid")):
+        say(f"train on it: seqvae train {quote(str(out))}")
+    else:
+        note("there is nothing to validate on, so that it cannot be trained on: add more sources, or give --valid")

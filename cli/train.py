@@ -259,5 +259,8 @@ def _report(result: "TrainResult", dataset: Path) -> None:
         raise typer.Exit(INTERRUPTED)
     if result.stopped in ENDED:
         say(ENDED[result.stopped])
-    say(f"measure it: seqvae evaluate {quote(str(dataset))} --model {run}")
+    from data_prep.dataset import open_dataset
+
+    split = "" if len(open_dataset(dataset).split("test")) else " --split valid"
+    say(f"measure it: seqvae evaluate {quote(str(dataset))} --model {run}{split}")
     say(f"try it: seqvae sample --model {run}")

@@ -84,7 +84,7 @@ def check_file(path: Path, kind: str) -> None:
         text = "text, " * (suffix in TEXT_SUFFIXES)
         raise InputError(
             f"{path} is {text}no kind of file that is read here; these are: {' '.join(SUFFIXES)}. For sentences choose "
-            "a model or preset for text, like --preset text-words"
+            "a model or preset for text, like --model text-psalms or --preset text-words"
         )
 
 

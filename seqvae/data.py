@@ -156,11 +156,14 @@ class SequenceData:
         return Batch(tokens, lengths, part, None if parts == 1 else len(rows))
 
     def batches(self, split: str, batch_size: int, most: int | None = None) -> "Batches":
-        """A split, each sequence once; `most` ends it after so many of its first."""
+        """A split, each sequence once; of one that is longer, `most` that are spread over it evenly."""
         rows = self.dataset.split(split)
-        some = np.arange(len(rows))[:most]
+        some = np.arange(len(rows))
+        if most is not None and most < len(rows):
+            some = np.linspace(0, len(rows) - 1, most).astype(np.int64)
         if isinstance(rows, Ragged) and len(some):
-            plan = batches_of_like_length(rows.lengths[some], batch_size, np.random.default_rng(0))
+            like = batches_of_like_length(rows.lengths[some], batch_size, np.random.default_rng(0))
+            plan = [some[part] for part in like]
         else:
             plan = [some[start : start + batch_size] for start in range(0, len(some), batch_size)]
         return Batches(plan, lambda part: self._batch(rows, part))

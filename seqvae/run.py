@@ -165,7 +165,7 @@ def _set_up(
     """Refuse what cannot be trained, else make the folder; the settings, and the state or the weights to go on from."""
     data = SequenceData(dataset)
     if not len(data.dataset.split("valid")):
-        raise TrainingError(f"{dataset} has nothing to validate on: its sequences are too few, add more")
+        raise TrainingError(f"{dataset} has nothing to validate on: add more sequences, or files of their own for it")
     config = fitted(config, data, dataset)
     check_computable(config, world)
     for _, training in config.stages():

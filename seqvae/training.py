@@ -105,6 +105,8 @@ def train(
 
 def _train_phase(run: Run, interruption: Interruption, progress: bool, on_validation: OnValidation | None) -> str:
     """Train to the end of the phase; why it ended, as TrainResult.stopped."""
+    if ended := _ended(run):  # before it was resumed
+        return ended
     training, steps_per_epoch = run.training, run.steps_per_epoch
     started = time.monotonic() - run.done.elapsed
     looked, saved = -LOOK_EVERY, -SAVE_EVERY  # the first step is saved: even a kill can be resumed
@@ -232,10 +234,16 @@ def _judge(run: Run, on_validation: OnValidation | None) -> str | None:
         done.information = valid["mutual_information"]
     if on_validation is not None:
         on_validation(run.kept, run.out, done.step)
-    if done.on_plateau(training):
-        if done.halvings == training.plateau_halvings:
-            return "plateau"
+    if done.on_plateau(training) and done.halvings < training.plateau_halvings:
         done.halvings, done.plateau = done.halvings + 1, 0
+    return _ended(run)
+
+
+def _ended(run: Run) -> str | None:
+    """Why the phase ends, or has ended before, if its budget is not used up."""
+    training, done = run.training, run.done
+    if done.on_plateau(training) and done.halvings == training.plateau_halvings:
+        return "plateau"
     return "early" if training.patience is not None and done.stale >= training.patience else None
 
 

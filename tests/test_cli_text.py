@@ -3,6 +3,7 @@
 import gzip
 import json
 import random
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -365,6 +366,9 @@ def test_files_of_their_own_for_valid_and_test(seqvae: Run) -> None:
     out = succeed(seqvae("train", "@notes.txt", *SMALL, *more, "--out", "runs/own"))
     assert "train 200, valid 30, test 30" in out
     assert "train 200, valid 30, test 30" in succeed(seqvae("prepare", "@notes.txt", *SMALL, *more, "--out", "D"))
+    out = succeed(seqvae("train", "@notes.txt", *SMALL, *more[:2], "--out", "runs/untested"))
+    hint = out.split("measure it: seqvae ")[1].splitlines()[0]
+    assert "the valid split" in succeed(seqvae(*shlex.split(hint), "--samples", 0))
     code, _, err = seqvae("train", "D", *SMALL, *more, "--out", "x")
     assert code == 2
     assert "split already" in err
@@ -456,6 +460,7 @@ WRONG_USE = [
     ["evaluate", "@notes.txt", *TINY, "--json", "-"],
     ["prepare", "@notes.txt", "--out", "D", *SMALL, "--tokenizer", "@small.toml", "--min-count", 2],
     ["prepare", "@notes.txt", "--out", "D", "--preset", "@mixed.toml"],
+    ["prepare", "@notes.txt", "--out", "D", *SMALL, "--test", "@more/one.txt"],
     *(
         ["train", "@tunes", "--preset", "@music.toml", *option]
         for option in (["--vocabulary-size", 9], ["--long", "cut"], ["--words", "spaces"], ["--encoding", "utf-8"])

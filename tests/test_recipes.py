@@ -192,6 +192,8 @@ def test_a_plateau_halves_the_rate_reloads_the_best_and_ends_at_last(text: Path,
     state = load_state(tmp_path / "run" / "last.pt")
     assert state["done"]["halvings"] == 2
     assert state["optimization"]["optimizer"]["param_groups"][0]["lr"] == 12.5
+    again = train(wild, text, tmp_path / "run", resume=True)
+    assert (again.stopped, again.steps) == ("plateau", result.steps)
     late = train(
         dataclasses.replace(wild, training=dataclasses.replace(wild.training, plateau_after=8)), text, tmp_path / "late"
     )
@@ -383,6 +385,16 @@ def test_a_run_of_a_gpu_goes_on_on_a_cpu(text: Path, tmp_path: Path) -> None:
         group["fused"] = True  # as a GPU has it
     torch.save(state, tmp_path / "run" / "last.pt")
     assert train(config(optimizer="sgd"), text, tmp_path / "run", resume=True).steps == 3
+
+
+def test_part_of_a_split_is_taken_from_all_of_it(text: Path) -> None:
+    data = SequenceData(text)
+    rows = data.dataset.split("train")
+    found = [row.tolist() for batch in data.batches("train", 8, most=12) for row in batch.tokens]
+    ends = [rows[index].tolist() for index in (0, len(rows) - 1)]
+    assert len(found) == 12
+    assert all(any(row[: len(end)] == end for row in found) for end in ends)
+    assert len([row for batch in data.batches("train", 8, most=len(rows) + 1) for row in batch.tokens]) == len(rows)
 
 
 def test_notes_are_no_score_of_text_whatever_the_settings_were_made_for(text: Path, tmp_path: Path) -> None:
