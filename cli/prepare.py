@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cli import data_options as data
-from cli.console import note, say
+from cli.console import say
 from cli.options import Encoding
 from data_prep.errors import InputError
 from seqvae.errors import OptionError
@@ -75,4 +75,4 @@ def prepare(
     if len(made.split("valid")):
         say(f"train on it: seqvae train {quote(str(out))}")
     else:
-        note("there is nothing to validate on, so that it cannot be trained on: add more sources, or give --valid")
+        say("it has nothing to validate on: add more sources, or give --valid, to train on it")

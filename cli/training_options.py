@@ -134,6 +134,9 @@ def with_training_options(config: Config, given: Mapping[str, Any]) -> Config:
     return changed
 
 
+OF_LATENTS = ("beta", "annealing", "encoder_drop", "encoder_mask", "encoder_swap", "summary", "latent_to")
+
+
 def _refuse_what_phases_set(config: Config, changes: Mapping[str, Any]) -> None:
     for name, value in changes.items():
         alike = next((names for names in (BUDGET, ANNEALED) if name in names), (name,))
@@ -149,14 +152,18 @@ def _refuse_idle(config: Config, given: Mapping[str, Any]) -> None:
     stages = [training for _, training in config.stages()]
     free_bits = any(training.free_bits is not None for training in stages)
     annealing = any(training.annealing != "none" for training in stages)
-    needed = {
-        "gamma": (config.model.posterior == "batch-norm", "--posterior batch-norm"),
-        "minimum_rate": (config.model.posterior == "delta", "--posterior delta"),
-        "free_bits_per": (free_bits, "--free-bits"),
-        "free_bits_form": (free_bits, "--free-bits"),
-        "annealing_steps": (annealing, "--annealing"),
-        "annealing_epochs": (annealing, "--annealing"),
-    }
-    for name, (there, what) in needed.items():
+    charged = any(training.beta for training in stages)
+    latents = bool(config.model.latent_size)
+    needed = [
+        ("gamma", config.model.posterior == "batch-norm", "--posterior batch-norm"),
+        ("minimum_rate", config.model.posterior == "delta", "--posterior delta"),
+        ("free_bits_per", free_bits, "--free-bits"),
+        ("free_bits_form", free_bits, "--free-bits"),
+        ("annealing_steps", annealing, "--annealing"),
+        ("annealing_epochs", annealing, "--annealing"),
+        *((name, charged, "a --beta above 0") for name in ("free_bits", "annealing")),
+        *((name, latents, "latents, and the model has none") for name in OF_LATENTS),
+    ]
+    for name, there, what in needed:
         if given[name] is not None and not there:
             raise OptionError(f"--{name.replace('_', '-')} {given[name]}: means nothing without {what}")

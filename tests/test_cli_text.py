@@ -91,6 +91,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "small.toml").write_text(PRESET)
     (folder / "phases.toml").write_text(PRESET + PHASES)
     (folder / "music.toml").write_text(PRESET.replace('tokenizer = "words"', "bars = 1"))
+    (folder / "language.toml").write_text(PRESET.replace("latent_size = 4", "latent_size = 0"))
     (folder / "mixed.toml").write_text(PRESET.replace('tokenizer = "words"', 'tokenizer = "words"\nbars = 3'))
     (folder / "windows.txt").write_bytes(b"\xef\xbb\xbfthe cat\r\n\r\nthe dog\r\n")
     (folder / "latin.txt").write_bytes("the cat\nthe caf\u00e9\n".encode("latin-1"))
@@ -470,6 +471,12 @@ WRONG_USE = [
         for option in (["--no-lowercase"], ["--valid", "@a.mid"])
     ),
     ["train", "@notes.txt", *SMALL, "--gamma", 0.5],
+    ["train", "@notes.txt", *SMALL, "--beta", 0, "--free-bits", 5],
+    ["train", "@notes.txt", *SMALL, "--beta", 0, "--annealing", "sigmoid"],
+    *(
+        ["train", "@notes.txt", "--preset", "@language.toml", *option]
+        for option in (["--encoder-drop", 0.5], ["--beta", 3], ["--summary", "mean"], ["--latent-to", "start"])
+    ),
     ["train", "@notes.txt", *SMALL, "--minimum-rate", 3],
     ["train", "@notes.txt", *SMALL, "--free-bits-form", "mask"],
     ["train", "@notes.txt", *SMALL, "--annealing", "none", "--annealing-epochs", 3],
