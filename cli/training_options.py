@@ -35,7 +35,8 @@ Minutes = Annotated[float | None, typer.Option(metavar="N", callback=above_0, he
 ValidateEvery = Annotated[
     int | None,
     _whole(
-        "Steps between two validations, with which whitening, plateaus and the end of aggressive training come."
+        "Steps between two validations (on 4,096 sequences at most), with which whitening, plateaus and the end of "
+        "aggressive training come."
         "  [an epoch, or as many epochs as make 20 steps]"
     ),
 ]

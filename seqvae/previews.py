@@ -15,6 +15,8 @@ from seqvae.sampling import generate
 from seqvae.trained import write_scores
 from seqvae.vae import SequenceVAE
 
+LONGEST = 200  # tokens of a sentence, if the data's own are shorter
+
 
 class Previews:
     """Hand one to `training.train` as `on_validation`.
@@ -66,6 +68,8 @@ class Previews:
 def _made(model: SequenceVAE, batch: Batch, count: int) -> tuple[Tensor, Tensor]:
     """Ids of the reconstructions of a batch, and of samples, always from the same latents."""
     T, device = model.config.length, batch.tokens.device
+    if model.config.eos is not None:  # at first none of them ends by itself
+        T = min(T, max(LONGEST, batch.tokens.shape[1] + 1))
     z = torch.randn(count, model.config.latent_size, generator=torch.Generator().manual_seed(0)).to(device)
     mean = model.encode(batch.tokens, batch.lengths).loc
     samples = generate(model.decoder, z, T, generator=torch.Generator(device).manual_seed(0))
