@@ -7,11 +7,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.console import note
 from cli.options import at_least, choice, switch
 from data_prep import meters, programs
 from data_prep.errors import InputError
 from data_prep.files import TEXT_SUFFIXES, find_sources
-from seqvae.config import LONG, MUSIC, MUSIC_OPTIONS, SPELLED, TEXT, TEXT_OPTIONS, WORDS, Config, DataConfig, spelled
+from seqvae.config import (
+    LONG,
+    MUSIC,
+    MUSIC_OPTIONS,
+    SETTINGS,
+    SPELLED,
+    TEXT,
+    TEXT_OPTIONS,
+    WORDS,
+    Config,
+    DataConfig,
+    spelled,
+)
 from seqvae.errors import OptionError
 
 if TYPE_CHECKING:
@@ -168,3 +181,7 @@ def check_dataset(config: Config, dataset: "Dataset", given: Mapping[str, Any]) 
         if given[option] is not None and getattr(config.data, field) != made[field]:
             name = option.replace("_", "-")
             raise OptionError(f"--{name} {given[option]}: {dataset.path} was prepared with {name} {made[field]}")
+    theirs = [name for name in SETTINGS[kind] if name in made and made[name] != getattr(config.data, name)]
+    if theirs and given["preset"] is not None:
+        told = ", ".join(f"{spelled(name)} {made[name]}" for name in theirs)
+        note(f"{dataset.path} was prepared with {told}, unlike what preset {config.name} says; the dataset counts")

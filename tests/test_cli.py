@@ -451,7 +451,12 @@ def test_training_options_reach_the_run(seqvae: Run, small: list[str], options: 
 def test_a_run_keeps_the_windows_of_its_dataset(seqvae: Run, small: list[str]) -> None:
     succeed(seqvae("train", "@waltzes", *small, "--meter", "3/4", "--out", "raw"))
     succeed(seqvae("prepare", "@waltzes", "--meter", "3/4", "--out", "D"))
-    succeed(seqvae("train", "D", *small, "--out", "prepared"))
+    code, _, err = seqvae("train", "D", *small, "--out", "prepared")
+    assert (code, err) == (
+        0,
+        "seqvae: D was prepared with meter 3/4, unlike what preset small says; the dataset counts\n",
+    )
+    succeed(seqvae("train", "D", *small, "--meter", "3/4", "--out", "asked"))
     assert load("raw").config.data.meter == load("prepared").config.data.meter == "3/4"
     code, _, err = seqvae("train", "D", *small, "--meter", "6/8", "--out", "x")
     assert code == 2

@@ -259,7 +259,9 @@ def test_prepare_train_and_evaluate_the_dataset(seqvae: Run) -> None:
     out = succeed(seqvae("prepare", "@notes.txt", *SMALL, "--min-count", 2, "--out", "D"))
     assert "200 sentences" in out
     assert "sentences" in succeed(seqvae("info", "D"))
-    succeed(seqvae("train", "D", *SMALL, "--out", "run"))
+    code, _, err = seqvae("train", "D", *SMALL, "--out", "run")
+    assert (code, err.count("\n")) == (0, 1)
+    assert "was prepared with min-count 2" in err
     assert load("run").config.data.min_count == 2
     out = succeed(seqvae("evaluate", "D", "--model", "run", "--split", "valid", "--samples", 0))
     assert "the valid split" in out
