@@ -183,5 +183,5 @@ def check_dataset(config: Config, dataset: "Dataset", given: Mapping[str, Any]) 
             raise OptionError(f"--{name} {given[option]}: {dataset.path} was prepared with {name} {made[field]}")
     theirs = [name for name in SETTINGS[kind] if name in made and made[name] != getattr(config.data, name)]
     if theirs and given["preset"] is not None:
-        told = ", ".join(f"{spelled(name)} {made[name]}" for name in theirs)
+        told = ", ".join(f"no {spelled(x)}" if made[x] is None else f"{spelled(x)} {made[x]}" for x in theirs)
         note(f"{dataset.path} was prepared with {told}, unlike what preset {config.name} says; the dataset counts")

@@ -193,7 +193,7 @@ def test_a_batch_that_does_not_fit_into_memory_says_what_would(
 def test_a_dataset_with_nothing_to_validate_on_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     Score((Note(60, 0, 32),), 32).write_midi(tmp_path / "one.mid")
     lonely = prepare([tmp_path / "one.mid"], tmp_path / "dataset", MelodyOptions(), workers=1).path
-    with pytest.raises(TrainingError, match="too few, add more"):
+    with pytest.raises(TrainingError, match="nothing to validate on: add more"):
         train(CONFIG, lonely, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
