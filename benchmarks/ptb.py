@@ -207,6 +207,7 @@ def draw_frontier(out: Path, picture: Path) -> None:
         axes.annotate(path.parent.name, place, fontsize=8, xytext=(4, 4), textcoords="offset points")
     for places in lines.values():
         axes.plot(*zip(*sorted(places), strict=True), "o-", markersize=5, linewidth=1)
+    axes.margins(x=0.12)  # for the names
     axes.set_xlabel("rate, nats a sentence")
     axes.set_ylabel("distortion, nats a sentence")
     axes.set_title("Penn Treebank, test")
