@@ -170,6 +170,12 @@ def _spelled(message: str) -> str:
     return f"--{spelled(field)}{blank}{rest}" if field.replace("-", "_") in FIELDS.values() else message
 
 
+def check_splits(valid: list[Path] | None, test: list[Path] | None) -> None:
+    """Refuse files of their own for test alone. Raises OptionError."""
+    if test and not valid:
+        raise OptionError("--test: give --valid, too, as SOURCE is then for training alone")
+
+
 def check_dataset(config: Config, dataset: "Dataset", given: Mapping[str, Any]) -> None:
     """Refuse a dataset of the other kind, or one that has not what an option `given` asks for. Raises OptionError."""
     kind, made = dataset.tokenizer.kind, dataset.settings()
@@ -179,7 +185,7 @@ def check_dataset(config: Config, dataset: "Dataset", given: Mapping[str, Any]) 
         )
     for option, field in FIELDS.items():
         if given[option] is not None and getattr(config.data, field) != made[field]:
-            name = option.replace("_", "-")
+            name = spelled(field)
             raise OptionError(f"--{name} {given[option]}: {dataset.path} was prepared with {name} {made[field]}")
     theirs = [name for name in SETTINGS[kind] if name in made and made[name] != getattr(config.data, name)]
     if theirs and given["preset"] is not None:

@@ -54,8 +54,7 @@ def prepare(
     """
     from data_prep import dataset
 
-    if test and not valid:
-        raise OptionError("--test: give --valid, too, as SOURCE is then for training alone")
+    data.check_splits(valid, test)
     config = data.with_data_options(data.read_preset(preset, sources), context.params)
     try:
         dataset.check_place(out, force)

@@ -204,8 +204,7 @@ def _dataset(sources: Sequence[Path], config: Config, run: Path, given: Mapping[
     """The dataset given, the one that a resumed run remembers, or one made of files."""
     from data_prep import dataset
 
-    if given["test"] and not given["valid"]:
-        raise OptionError("--test: give --valid, too, as SOURCE is then for training alone")
+    data.check_splits(given["valid"], given["test"])
     before = Path(config.data.dataset) if config.data.dataset else None
     splits = {"valid": given["valid"] or [], "test": given["test"] or []}
     raw = bool(sources) and (len(sources) > 1 or not dataset.is_dataset(sources[0]))

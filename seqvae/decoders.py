@@ -28,7 +28,7 @@ from seqvae.stepping import plus_product, pointwise, product_dtype
 class StepWeights:
     """What `step` multiplies with, laid out for it once."""
 
-    tokens: Tensor  # (E, 4H): an embedded token's share of the first layer's gates; of a one-hot token it is a row
+    tokens: Tensor  # (E, 4H): a token's share of the first layer's gates, in the type of products; one-hot: rows, exact
     latents: Tensor  # (Z, 4H): z's share of them
     layers: list[stepping.Layer]
     output: Tensor  # (H, V)
