@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqvae import recurrence, stepping
+from seqvae import recurrence, stepping, unrolled
 from seqvae.config import ModelConfig
 from seqvae.embedding import TiedOutput, TokenInput, dropped_out, initialise
 from seqvae.graphs import Recordings
@@ -90,13 +90,30 @@ class LSTMDecoder(nn.Module):
 
     def outputs(self, z: Tensor, tokens: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """What the LSTM says at each step, (B, T, H); arguments as for `forward`. Noise is that of dropout."""
+        hidden, cell = self._initial(z)
+        state = torch.stack(hidden), torch.stack(cell)
+        if unrolled.suits(self.lstm, len(tokens)):
+            steps, _ = unrolled.run(self.lstm, lambda *weights: self._gates(z, tokens, generator, *weights), state)
+            return dropped_out(steps.transpose(0, 1), self._dropout, generator)
         inputs = dropped_out(self._read(tokens[:, :-1]), self._dropout, generator)  # (B, T, E)
         if self.latent_inputs:
             of_z = z.to(inputs.dtype).unsqueeze(1).expand(-1, tokens.shape[1], -1)
             inputs = torch.cat([inputs, of_z], dim=-1)
-        hidden, cell = self._initial(z)
-        outputs, _ = recurrence.run(self.lstm, inputs, (torch.stack(hidden), torch.stack(cell)))
+        outputs, _ = recurrence.run(self.lstm, inputs, state)
         return dropped_out(outputs, self._dropout, generator)
+
+    def _gates(
+        self, z: Tensor, tokens: Tensor, generator: torch.Generator | None, weight: Tensor, bias: Tensor, order: None
+    ) -> Tensor:
+        """What `unrolled` reads: the shares of z (B, Z), and of the token before, in the first layer's gates."""
+        of_tokens, of_z = weight.split([self.input.size, self.latent_inputs])
+        same = torch.addmm(bias, z, of_z) if self.latent_inputs else bias  # at each step
+        if self.config.embedding_size or self._dropout:
+            inputs = dropped_out(self._read(tokens[:, :-1]), self._dropout, generator)
+            return (inputs.transpose(0, 1) @ of_tokens).add_(same)
+        nothing = self.config.vocabulary_size if self.bos is None else self.bos
+        before = F.pad(tokens[:, :-1], (1, 0), value=nothing)
+        return F.embedding(before.t(), F.pad(of_tokens, (0, 0, 0, 1))).add_(same)
 
     def start(self, z: Tensor) -> DecoderState:
         """The state before the first step, from z (B, Z)."""

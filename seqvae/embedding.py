@@ -31,6 +31,12 @@ class TokenInput(nn.Module):
         """ids (...) -> vectors (..., E)."""
         return F.embedding(tokens, self.rows, sparse=self.sparse and self.training)
 
+    def times(self, tokens: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """ids (...) -> vectors times a weight (E, O), plus a bias (O): (..., O). Of one-hot vectors that is a row."""
+        if isinstance(self.rows, nn.Parameter):
+            return F.linear(self(tokens), weight.t(), bias)
+        return F.embedding(tokens, weight + bias)
+
 
 class TiedOutput(nn.Module):
     """(..., E) -> logits (..., V) by the rows of an embedding: what is read and what is said share their weights.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from seqvae import recurrence
+from seqvae import recurrence, unrolled
 from seqvae.config import ModelConfig
 from seqvae.embedding import TokenInput, initialise
 from seqvae.objectives import length_mask
@@ -53,16 +53,18 @@ class LSTMEncoder(nn.Module):
         if self.bos is not None:
             tokens = F.pad(tokens, (1, 0), value=self.bos)
             lengths = None if lengths is None else lengths + 1
-        summary = self._summary(self.input(tokens), lengths)
+        summary = self._summary(tokens, lengths)
         return summary.float() if summary.dtype == torch.bfloat16 else summary
 
-    def _summary(self, inputs: Tensor, lengths: Tensor | None) -> Tensor:
-        """(B, T, E) -> (B, H), of both directions (B, 2H)."""
-        if self.lstm.bidirectional and lengths is not None:  # the way back begins at each sequence's own end
-            packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
+    def _summary(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
+        """(B, T) -> (B, H), of both directions (B, 2H)."""
+        if unrolled.suits(self.lstm, len(tokens)):
+            outputs, hidden = self._unrolled(tokens, lengths)
+        elif self.lstm.bidirectional and lengths is not None:  # the way back begins at each sequence's own end
+            packed = pack_padded_sequence(self.input(tokens), lengths.cpu(), batch_first=True, enforce_sorted=False)
             outputs, hidden = recurrence.run(self.lstm, packed)
         else:
-            outputs, hidden = recurrence.run(self.lstm, inputs)
+            outputs, hidden = recurrence.run(self.lstm, self.input(tokens))
         if self.summary == "last" and self.lstm.bidirectional:
             return torch.cat([hidden[-2], hidden[-1]], dim=-1)  # hidden: (directions * layers, B, H)
         if self.summary == "last" and lengths is None:
@@ -70,6 +72,16 @@ class LSTMEncoder(nn.Module):
         if isinstance(outputs, PackedSequence):
             outputs, _ = pad_packed_sequence(outputs, batch_first=True)
         return self._of_steps(outputs, lengths)
+
+    def _unrolled(self, tokens: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(B, T) -> outputs (B, T, H), of both directions (B, T, 2H), and last states."""
+        steps = tokens.t()
+
+        def read(weight: Tensor, bias: Tensor, order: Tensor | None) -> Tensor:
+            return self.input.times(steps if order is None else steps.gather(0, order), weight, bias)
+
+        outputs, hidden = unrolled.run(self.lstm, read, lengths=lengths)
+        return outputs.transpose(0, 1), hidden
 
     def _of_steps(self, outputs: Tensor, lengths: Tensor | None) -> Tensor:
         """The summary of (B, T, H), of which `lengths` (B) count."""

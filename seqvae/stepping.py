@@ -27,17 +27,26 @@ def product_dtype(weight: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
 
 
+def scaled_weights(lstm: nn.LSTM, number: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Of a layer (and direction, if there are two): weights of its input (I, 4H) and state (H, 4H), and bias (4H).
+
+    Laid out for products from the left, the columns of g times -2; differentiable.
+    """
+    below, before, bias, more_bias = lstm.all_weights[number]
+    scale = torch.ones_like(bias)
+    scale[2 * lstm.hidden_size : 3 * lstm.hidden_size] = -2.0
+    return (below.t() * scale).contiguous(), (before.t() * scale).contiguous(), (bias + more_bias) * scale
+
+
 def prepared(lstm: nn.LSTM) -> tuple[Tensor, list[Layer]]:
     """The weights (I, 4H) of what comes into a unidirectional LSTM, and its layers; differentiable."""
-    inputs, _, first_bias, _ = lstm.all_weights[0]
-    scale = torch.ones_like(first_bias)
-    scale[2 * lstm.hidden_size : 3 * lstm.hidden_size] = -2.0
-    layers: list[Layer] = []
-    for below, before, bias, more_bias in lstm.all_weights:
-        weight = torch.cat([below, before], dim=1) if layers else before
-        low = (weight.t() * scale).to(product_dtype(weight)).contiguous()
-        layers.append(Layer(low, (bias + more_bias) * scale))
-    return (inputs.t() * scale).contiguous(), layers
+    inputs, first, bias = scaled_weights(lstm, 0)
+    layers = [Layer(first.to(product_dtype(first)), bias)]
+    for number in range(1, lstm.num_layers):
+        below, before, bias = scaled_weights(lstm, number)
+        weight = torch.cat([below, before])
+        layers.append(Layer(weight.to(product_dtype(weight)), bias))
+    return inputs, layers
 
 
 def plus_product(addend: Tensor, x: Tensor, weight: Tensor) -> Tensor:

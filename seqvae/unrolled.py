@@ -1,0 +1,142 @@
+"""An LSTM over many whole sequences on a processor that multiplies in fp32, step by step, with its own gradient.
+
+    a = W_ih x + W_hh h + b,  i, f, o = sigmoid(a),  g = tanh(a),  c' = f c + i g,  h' = o tanh(c')
+
+torch's LSTM for processors takes a product for a one-hot token, whose share of `a` is a row of W_ih, and meets z anew
+at each step, whose share is the same at all. Here who calls says what comes in, as shares of `a`. Of the rest, the
+products with W_hh are all that must be taken one after the other; the gradient of W_hh is one product over all steps.
+
+As in `stepping`, tanh(x) = 1 - 2 sigmoid(-2x), and the columns of g are times -2 in all weights. With y = sigmoid(a),
+s = sigmoid(-2c'), and dX the gradient of the loss with respect to X:
+
+    dc' += 4 dh' o s (1 - s),  dc = f dc'
+    da = y (1 - y) [(1 - 2 y_g) dc', c dc', -2 y_i dc', (1 - 2 s) dh']  for i, f, g, o
+    dh = da W_hh^T,  dW_hh = sum over steps of h^T da
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from seqvae.stepping import scaled_weights
+
+ROWS = 256  # of fewer torch's LSTM takes products as fast, because it lays out W_hh for all of them at once
+
+Read = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+
+def suits(lstm: nn.LSTM, rows: int) -> bool:
+    """Whether so many sequences are best run here: many of them, on a CPU, without autocast."""
+    return rows >= ROWS and lstm.weight_ih_l0.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+
+
+def run(
+    lstm: nn.LSTM,
+    read: Read,
+    state: tuple[Tensor, Tensor] | None = None,
+    lengths: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """What `lstm` makes of the sequences that `read` reads.
+
+    Args:
+        lstm: whose weights are used; of one direction or two.
+        read: called with weights (I, 4H), a bias (4H) and an order, it gives x W + b of the inputs x of all steps,
+            (T, B, 4H), in a tensor of its own, which is overwritten. The order (T, B) holds the step that stands at
+            each place; None: all as they are.
+        state: hidden states and cells (layers, B, H) before the first step, of an LSTM of one direction; None: 0.
+        lengths: (B), how many steps count; None: all. The way back begins at each sequence's own end.
+
+    Returns:
+        Outputs (T, B, H), of two directions (T, B, 2H), and the last hidden states (layers * directions, B, H).
+        What lies beyond a length means nothing.
+    """
+    directions = 2 if lstm.bidirectional else 1
+    outputs: Tensor | None = None
+    order: Tensor | None = None
+    last: list[Tensor] = []
+    for layer in range(lstm.num_layers):
+        found: list[Tensor] = []
+        for number in range(layer * directions, (layer + 1) * directions):
+            inputs, recurrent, bias = scaled_weights(lstm, number)
+            if found:
+                order = backwards(found[0].shape[0], found[0].shape[1], lengths)
+            gates = read(inputs, bias, order) if outputs is None else _through(outputs, inputs, bias, order)
+            B, H = gates.shape[1], lstm.hidden_size
+            hidden, cell = (part[number] for part in state) if state else [gates.new_zeros(B, H)] * 2
+            steps = _Layer.apply(gates, recurrent, hidden, cell)
+            last.append(steps[-1] if lengths is None else steps[lengths - 1, torch.arange(B)])
+            found.append(steps if order is None else _reordered(steps, order))
+        outputs, order = torch.cat(found, dim=-1) if directions == 2 else found[0], None
+    assert outputs is not None
+    return outputs, torch.stack(last)
+
+
+def backwards(T: int, B: int, lengths: Tensor | None) -> Tensor:
+    """For each place the step that stands there if a sequence is read from its end, what lies beyond left where it is.
+
+    T steps of B sequences, of which `lengths` (B) count -> (T, B). It undoes itself.
+    """
+    steps = torch.arange(T).unsqueeze(1)
+    ends = torch.full((B,), T) if lengths is None else lengths
+    return torch.where(steps < ends, ends - 1 - steps, steps)
+
+
+def _through(x: Tensor, weight: Tensor, bias: Tensor, order: Tensor | None) -> Tensor:
+    """x W + b of the steps of x (T, B, I), in an order (T, B) if there is one: (T, B, 4H)."""
+    x = x if order is None else _reordered(x, order)
+    return torch.addmm(bias, x.flatten(0, 1), weight).unflatten(0, x.shape[:2])
+
+
+def _reordered(x: Tensor, order: Tensor) -> Tensor:
+    """The steps of (T, B, H) in an order (T, B)."""
+    return x[order, torch.arange(order.shape[1])]
+
+
+class _Layer(torch.autograd.Function):
+    """Gates (T, B, 4H), which are overwritten, W_hh (H, 4H) and the state before (B, H) -> hidden states (T, B, H)."""
+
+    @staticmethod
+    def forward(ctx: Any, gates: Tensor, weight: Tensor, hidden: Tensor, cell: Tensor) -> Tensor:
+        shape = len(gates), *hidden.shape
+        outputs, cells, halves = (gates.new_empty(shape) for _ in range(3))
+        ctx.save_for_backward(weight, hidden, cell, outputs, cells, halves)
+        for now, output, next_cell, half in zip(gates, outputs, cells, halves, strict=True):
+            i, f, g, o = now.addmm_(hidden, weight).sigmoid_().chunk(4, dim=-1)
+            cell = torch.addcmul(i, f, cell, out=next_cell).addcmul_(i, g, value=-2.0)
+            torch.mul(cell, -2.0, out=half).sigmoid_()
+            hidden = torch.addcmul(o, o, half, value=-2.0, out=output)
+        ctx.gates = gates
+        return outputs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        weight, first_hidden, first_cell, outputs, cells, halves = ctx.saved_tensors
+        (d_outputs,) = gradients  # (T, B, H)
+        gates, ctx.gates = ctx.gates, None  # their place is taken by their gradients
+        if gates is None:
+            raise RuntimeError("the gradient of an unrolled LSTM can be computed once")
+        d_hidden = d_outputs[-1]
+        d_cell = torch.zeros_like(first_cell)
+        d_now = torch.empty_like(gates[0])
+        for t in reversed(range(len(gates))):
+            i, f, g, o = gates[t].chunk(4, dim=-1)
+            d_i, d_f, d_g, d_o = d_now.chunk(4, dim=-1)
+            half = halves[t]
+            torch.addcmul(d_hidden, d_hidden, half, value=-2.0, out=d_o)
+            part = (d_hidden * o).mul_(half)
+            d_cell.add_(part, alpha=4.0).addcmul_(part, half, value=-4.0)
+            torch.addcmul(d_cell, d_cell, g, value=-2.0, out=d_i)
+            torch.mul(d_cell, cells[t - 1] if t else first_cell, out=d_f)
+            torch.mul(d_cell, i, out=d_g).mul_(-2.0)
+            d_cell.mul_(f)
+            d_now.mul_(gates[t])
+            torch.addcmul(d_now, d_now, gates[t], value=-1.0, out=gates[t])
+            d_hidden = torch.addmm(d_outputs[t - 1], gates[t], weight.t()) if t else gates[t] @ weight.t()
+        d_weight = first_hidden.t() @ gates[0]
+        if len(gates) > 1:
+            d_weight.addmm_(outputs[:-1].flatten(0, 1).t(), gates[1:].flatten(0, 1))
+        return gates, d_weight, d_hidden, d_cell

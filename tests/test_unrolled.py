@@ -1,0 +1,120 @@
+"""LSTMs that are run step by step are torch's own, and so are their gradients."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from seqvae import unrolled
+from seqvae.config import ModelConfig
+from seqvae.vae import SequenceVAE
+
+T, B, I, H = 6, 5, 4, 3  # noqa: E741
+LENGTHS = torch.tensor([6, 2, 1, 5, 3])
+MODELS = {
+    "melodies": ModelConfig(encoder_size=6, encoder_layers=2, latent_size=4, decoder_size=5, vocabulary_size=9),
+    "one-hot sentences": ModelConfig(
+        summary="mean", encoder_size=6, latent_size=4, decoder_size=5, vocabulary_size=9, bos=7, eos=7, pad=8
+    ),
+    "embedded sentences": ModelConfig(
+        **{"embedding_size": 3, "summary": "max", "encoder_size": 6, "encoder_layers": 2, "latent_size": 4},
+        **{"decoder_size": 5, "decoder_layers": 3, "vocabulary_size": 9, "bos": 7, "eos": 7, "pad": 8},
+    ),
+    "one direction, z at the start": ModelConfig(
+        **{"embedding_size": 3, "bidirectional": False, "encoder_size": 6, "latent_size": 4, "decoder_size": 5},
+        **{"vocabulary_size": 9, "bos": 7, "eos": 7, "pad": 8, "latent_to": "start", "initial_state": "shared"},
+    ),
+    "no latents, dropout": ModelConfig(latent_size=0, decoder_size=5, vocabulary_size=9, dropout=0.3),
+}
+
+
+@pytest.fixture
+def lstm() -> Callable[..., nn.LSTM]:
+    torch.manual_seed(0)
+    return lambda **settings: nn.LSTM(I, H, **settings).double()
+
+
+def read(x: Tensor) -> unrolled.Read:
+    """Of inputs (T, B, I)."""
+
+    def given(weight: Tensor, bias: Tensor, order: Tensor | None) -> Tensor:
+        return (x if order is None else x.gather(0, order.unsqueeze(-1).expand(x.shape))) @ weight + bias
+
+    return given
+
+
+def gradients(outputs: Tensor, hidden: Tensor, of: list[Tensor]) -> tuple[Tensor, ...]:
+    """Of a loss in which every output and state has a weight of its own."""
+    weights = (torch.linspace(-1, 1, each.numel(), dtype=each.dtype).view(each.shape) for each in (outputs, hidden))
+    return torch.autograd.grad(sum((x * w).sum() for x, w in zip((outputs, hidden), weights, strict=True)), of)
+
+
+@pytest.mark.parametrize("settings", [{}, {"num_layers": 3}, {"bidirectional": True, "num_layers": 2}])
+def test_outputs_states_and_gradients_are_those_of_torch(lstm: Callable[..., nn.LSTM], settings: dict) -> None:
+    module = lstm(**settings)
+    x = torch.randn(T, B, I, dtype=torch.float64, requires_grad=True)
+    state = tuple(torch.randn(3, B, H, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    if settings != {"num_layers": 3}:
+        state = None
+    of = [x, *module.parameters(), *(state or ())]
+    outputs, (hidden, _) = module(x, state)
+    found = unrolled.run(module, read(x), state)
+    torch.testing.assert_close(found, (outputs, hidden))
+    torch.testing.assert_close(gradients(*found, of), gradients(outputs, hidden, of))
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+def test_what_lies_beyond_a_length_has_no_part(lstm: Callable[..., nn.LSTM], directions: int) -> None:
+    module = lstm(bidirectional=directions == 2, num_layers=2)
+    x = torch.randn(T, B, I, dtype=torch.float64, requires_grad=True)
+    packed = pack_padded_sequence(x, LENGTHS, enforce_sorted=False)
+    outputs, (hidden, _) = module(packed)
+    outputs, _ = pad_packed_sequence(outputs)
+    found, states = unrolled.run(module, read(x), lengths=LENGTHS)
+    found = found * (torch.arange(T).unsqueeze(1) < LENGTHS).unsqueeze(-1)
+    torch.testing.assert_close((found, states), (outputs, hidden))
+    of = [x, *module.parameters()]
+    torch.testing.assert_close(gradients(found, states, of), gradients(outputs, hidden, of))
+
+
+def test_reading_from_the_end_twice_is_reading_from_the_start() -> None:
+    order = unrolled.backwards(T, B, LENGTHS)
+    assert order[:, 1].tolist() == [1, 0, 2, 3, 4, 5]
+    torch.testing.assert_close(order.gather(0, order), torch.arange(T).unsqueeze(1).expand(T, B))
+    assert unrolled.backwards(3, 1, None).flatten().tolist() == [2, 1, 0]
+
+
+def test_a_second_gradient_of_the_same_pass_is_refused(lstm: Callable[..., nn.LSTM]) -> None:
+    outputs, _ = unrolled.run(lstm(), read(torch.randn(T, B, I, dtype=torch.float64)))
+    outputs.sum().backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="once"):
+        outputs.sum().backward()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_computes_the_same_either_way(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = MODELS[name]
+    torch.manual_seed(0)
+    model = SequenceVAE(config).double()
+    tokens = torch.randint(0, 7, (B, config.length))
+    lengths = None if config.eos is None else LENGTHS
+    found = []
+    for rows in (1, B + 1):
+        monkeypatch.setattr(unrolled, "ROWS", rows)
+        posterior = model.encode(tokens, lengths)
+        z = (posterior.loc + posterior.scale).double()
+        lost = model.decoder.nll(z, tokens, tokens, torch.Generator().manual_seed(1))
+        parameters = list(model.parameters())
+        found.append((lost, *torch.autograd.grad(lost.sum(), parameters)))
+    torch.testing.assert_close(*found)
+
+
+def test_few_rows_and_low_precision_are_left_to_torch(lstm: Callable[..., nn.LSTM]) -> None:
+    module = lstm()
+    assert unrolled.suits(module, unrolled.ROWS)
+    assert not unrolled.suits(module, unrolled.ROWS - 1)
+    assert not unrolled.suits(module.to("meta"), unrolled.ROWS)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not unrolled.suits(lstm(), unrolled.ROWS)
