@@ -58,7 +58,7 @@ demo-text: $(VENV)/.installed
 	@echo "demo-text/arithmetic.txt     and one line with what makes two others differ"
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check

@@ -175,7 +175,7 @@ def checks(bench: Bench) -> Iterator[tuple[str, Callable[[], str]]]:
         yield "teacher-forced passes are cuDNN's", lambda: kernels(bench)
         yield "a training step does not wait for the device", lambda: waiting(bench)
         yield "the data live on the device, and are the same", lambda: resident(bench)
-    for precision in ("fp32", "bf16"):
+    for precision in dict.fromkeys(("fp32", choose_precision("auto", bench.device))):
         yield f"gradients in {precision} as in float64", partial(gradients, bench, precision)
     yield "recorded sampling gives what unrecorded gives", lambda: recordings(bench)
 

@@ -1,10 +1,27 @@
-"""Settings for all tests: property tests draw the same examples in every run, and tiny models get one thread."""
+"""Settings for all tests: property tests draw the same examples in every run, and tiny models get one thread.
+
+What several files of tests share stands here, too.
+"""
 
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: threads cost more than they save here
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+
+@pytest.fixture
+def bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """bf16 is taken as given, slow where the processor imitates it; no test where it cannot (no AVX-512)."""
+    import torch
+
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            torch.nn.LSTM(2, 2)(torch.zeros(1, 1, 2))
+    except RuntimeError as error:
+        pytest.skip(f"this processor has no bf16: {error}")
+    monkeypatch.setattr("seqvae.devices._multiplies_bf16", lambda: True)

@@ -210,6 +210,7 @@ def test_importance_weighted_bound_of_sentences_is_that_of_its_definition(
     assert evaluate(text, [batch], samples=5, seed=6)["iw_nll"] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.usefixtures("bf16")
 def test_half_precision_changes_little(text: SequenceVAE, sentences: list[torch.Tensor]) -> None:
     batch = padded(sentences)
     exact = evaluate(text, [batch], samples=2, free_running=False, accuracy=False)

@@ -1,6 +1,7 @@
 """The pieces of `benchmarks.run` on small settings, without its peer."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -147,19 +148,41 @@ def test_magentas_schedules_are_ours_in_other_words() -> None:
         same_training(hparams | {"clip_mode": "value"}, 512, 0)
 
 
-def test_trainings_in_every_precision_are_told_with_their_spread(
+@pytest.fixture
+def tell_precisions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+) -> Callable[[], dict[str, list[str]]]:
+    """Of random windows and two seeds: the words of each row, by its name."""
     rng = np.random.default_rng(0)
     for name in ("train", "valid", "test"):
         np.savez(tmp_path / f"2bar_{name}.npz", x=rng.integers(0, 90, (70, 32)).astype(np.uint8))
     options = ["--out", f"{tmp_path / 'out'}", "--windows", f"{tmp_path}", "--steps", "2", "--seeds", "0", "1"]
     monkeypatch.setattr("sys.argv", ["precision", *options])
-    precision.main()
-    told = {line[:16].strip(): line[16:].split() for line in capsys.readouterr().out.splitlines()}
+
+    def tell() -> dict[str, list[str]]:
+        precision.main()
+        return {line[:16].strip(): line[16:].split() for line in capsys.readouterr().out.splitlines()}
+
+    return tell
+
+
+@pytest.mark.usefixtures("bf16")
+def test_trainings_in_every_precision_are_told_with_their_spread(
+    tmp_path: Path, tell_precisions: Callable[[], dict[str, list[str]]]
+) -> None:
+    told = tell_precisions()
     assert told.keys() >= precision.WAYS.keys()
     assert float(told["fp32"][0]) == pytest.approx(float(told["bf16"][0]), rel=0.02)
     assert float(told["fp32"][0]) != float(told["bf16, average"][0])
     assert float(told["fp32"][2]) > 0  # two seeds differ
     folders = {path.name for path in (tmp_path / "out").iterdir()}
     assert folders == {"dataset", *(f"{way}-{seed}" for way in ("fp32", "bf16", "bf16-average") for seed in (0, 1))}
+
+
+def test_a_precision_that_the_processor_has_not_is_told_as_not_measured(
+    tell_precisions: Callable[[], dict[str, list[str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seqvae.devices._multiplies_bf16", lambda: False)
+    told = tell_precisions()
+    assert float(told["fp32"][0]) < 0
+    assert told["bf16"][:2] == told["bf16, average"][:2] == ["not", "measured:"]

@@ -60,8 +60,8 @@ def test_a_score_a_path_and_a_string_are_the_same_music(vae: TrainedModel, files
         np.testing.assert_array_equal(vae.encode(item).mean, vae.encode([files[0]]).mean)
 
 
-def test_few_are_computed_exactly_and_many_fast(vae: TrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seqvae.devices._multiplies_bf16", lambda: True)
+@pytest.mark.usefixtures("bf16")
+def test_few_are_computed_exactly_and_many_fast(vae: TrainedModel) -> None:
     file = ModelFile(vae.model, vae.config, TOKENIZER, {})
     models = {name: TrainedModel("tiny", file, "cpu", name) for name in ("auto", "fp32", "bf16")}
     few, many = [tune(40)], [tune(40 + n % 40) for n in range(64)]
