@@ -1,0 +1,186 @@
+"""What every cure for a latent space that is not used is worth, one at a time, on the same sentences.
+
+    python -m benchmarks.cures --out FOLDER [--text samples/text] [--epochs 10] [--seeds 0] [--rows NAME ...]
+
+All rows train one model for as many epochs on the same text, with Adam and a learning rate that falls along a cosine;
+they differ in what ROWS says and in nothing else. Strengths are those of the papers where these say one for sentences,
+and a rate of 8 nats where one is to be chosen; none was tuned on these data. The model is judged as it was kept, by the
+best bound on valid sentences (the best distortion with beta 0), on the test split: NLL and perplexity by importance
+samples, the parts of the rate, active units, and the share of words that come back to their places from the mean of
+the posterior alone. A row of a plain language model says how much of NLL is the decoder's own doing.
+
+What has been trained is kept in FOLDER: the same command goes on after an interruption, and measures nothing twice.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import statistics
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.machine import describe
+from data_prep.dataset import is_dataset, prepare
+from data_prep.text import TextOptions
+from seqvae.checkpoint import load_model
+from seqvae.config import Config, DataConfig, ModelConfig, Phase, TrainConfig
+from seqvae.data import SequenceData
+from seqvae.evaluation import evaluate
+from seqvae.run_folder import STATE_FILE
+from seqvae.training import train
+
+TEXT = Path(__file__).parents[1] / "samples" / "text"
+FIGURES = "test.json"
+TARGET = 8.0  # nats of rate
+MODEL = ModelConfig(
+    embedding_size=128, encoder_size=128, latent_size=32, decoder_size=192, decoder_layers=1, dropout=0.4
+)
+TRAINING = TrainConfig(
+    batch_size=32, learning_rate=2e-3, learning_rate_decay="cosine", clip=5.0, beta=1.0, annealing="none"
+)
+WARM = 1 / 3  # share of the epochs over which the weight of the rate rises
+
+
+@dataclass(frozen=True)
+class Row:
+    """A cure: what it changes in model and training, and its phases as shares of the epochs."""
+
+    title: str
+    training: dict[str, Any] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+    autoencoder_first: bool = False
+
+    def config(self, epochs: int, seed: int) -> Config:
+        """The settings of a run."""
+        changes = dict(self.training)
+        if "annealing" in changes:
+            share = 1.0 if changes["annealing"] == "cyclical" else WARM
+            changes["annealing_epochs"] = share * epochs
+        phases: tuple[Phase, ...] = ()
+        if self.autoencoder_first:
+            first = max(1, round(epochs * WARM / 2))
+            before = {"epochs": first, "beta": 0.0, "annealing": "none", "select": "distortion"}
+            phases = (
+                Phase("autoencoder", changes=before),
+                Phase("free bits", "decoder", changes | {"epochs": epochs - first}),
+            )
+            changes = {}
+        return Config(
+            data=DataConfig(tokenizer="words"),
+            model=dataclasses.replace(MODEL, **self.model),
+            training=dataclasses.replace(TRAINING, epochs=epochs, seed=seed, **changes),
+            phases=phases,
+        )
+
+
+def _free(per: str, form: str) -> dict[str, Any]:
+    bits = TARGET / math.log(2) / (MODEL.latent_size if per == "dimension" else 1)
+    return {"free_bits": bits, "free_bits_per": per, "free_bits_form": form}
+
+
+LINEAR = {"annealing": "linear"}
+ROWS = {
+    "language-model": Row("no latents: a language model", model={"latent_size": 0}),
+    "none": Row("no cure"),
+    "linear": Row("annealing, linear", LINEAR),
+    "sigmoid": Row("annealing, sigmoid", {"annealing": "sigmoid"}),
+    "cyclical": Row("annealing, cyclical", {"annealing": "cyclical"}),
+    "beta": Row("beta 0.4, linear annealing", LINEAR | {"beta": 0.4}),
+    "word-dropout": Row("word dropout 0.4", {"word_dropout": 0.4}),
+    "max": Row("encoder states pooled: max", model={"summary": "max"}),
+    "mean": Row("encoder states pooled: mean", model={"summary": "mean"}),
+    "free-bits-total": Row("free bits, 8 nats in all", _free("total", "clamp")),
+    "free-bits-dimension": Row("free bits, 1/4 nat a dimension", _free("dimension", "clamp")),
+    "free-bits-mask": Row("the same, as a mask", _free("dimension", "mask")),
+    "free-bits-batch": Row("free bits, 8 nats a batch mean", _free("batch", "clamp")),
+    "delta": Row("delta posterior, 8 nats at least", model={"posterior": "delta", "minimum_rate": TARGET}),
+    "batch-norm": Row("batch-normalised means, gamma 0.6", model={"posterior": "batch-norm"}),
+    "aggressive": Row("aggressive encoder training", {"aggressive": True}),
+    "ae-free-bits": Row("autoencoder first, then free bits", LINEAR | _free("dimension", "mask"), {}, True),
+    "whiten": Row("the same, whitened", LINEAR | _free("dimension", "mask") | {"whiten": True}, {}, True),
+    "mmd": Row("MMD, weight 10, no rate (WAE)", {"beta": 0.0, "mmd": 10.0}),
+    "adversarial": Row("adversarial, weight 10, no rate (AAE)", {"beta": 0.0, "adversarial": 10.0}),
+    "denoising": Row("the same, words dropped: 0.3 (DAAE)", {"beta": 0.0, "adversarial": 10.0, "encoder_drop": 0.3}),
+}
+
+
+def run_row(name: str, seed: int, epochs: int, dataset: Path, out: Path, samples: int) -> None:
+    """Train a row to its end, or go on with it, and measure it; nothing to do if that is done."""
+    run = out / f"{name}-{seed}"
+    if (run / FIGURES).exists():
+        return
+    result = train(ROWS[name].config(epochs, seed), dataset, run, resume=(run / STATE_FILE).exists())
+    if result.stopped == "interrupted":
+        sys.exit(f"interrupted; the same command goes on with {run}")
+    model = load_model(run / "model.safetensors").model
+    figures = evaluate(model, SequenceData(dataset).batches("test", 32), samples=samples, progress=True)
+    (run / FIGURES).write_text(json.dumps(figures, indent=1))
+
+
+COLUMNS = {  # titles, and how figures are written
+    "iw_nll": ("NLL", "{:.2f}"),
+    "perplexity": ("PPL", "{:.1f}"),
+    "elbo": ("ELBO", "{:.2f}"),
+    "distortion": ("distortion", "{:.2f}"),
+    "rate": ("rate", "{:.2f}"),
+    "mutual_information": ("MI", "{:.2f}"),
+    "active_units": ("AU", "{:.0f}"),
+    "token_free_running": ("words back", "{:.3f}"),
+}
+
+
+def table(out: Path) -> str:
+    """All rows that were measured: means over their seeds, and the deviation where there are several."""
+    lines = [f"{'test split':40}" + "".join(f"{title:>16}" for title, _ in COLUMNS.values()) + f"{'seeds':>7}"]
+    for name, row in ROWS.items():
+        found = [json.loads(path.read_text()) for path in sorted(out.glob(f"{name}-[0-9]*/{FIGURES}"))]
+        if found:
+            cells = (_cell([figures[key] for figures in found], form) for key, (_, form) in COLUMNS.items())
+            lines.append(f"{row.title:40}" + "".join(f"{cell:>16}" for cell in cells) + f"{len(found):7}")
+    return "\n".join(lines)
+
+
+def _cell(values: list[float], form: str) -> str:
+    mean = form.format(statistics.mean(values))
+    return mean if len(values) == 1 else f"{mean} +- {form.format(statistics.stdev(values))}"
+
+
+def main() -> None:
+    """Train what is not trained yet, and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cures", description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, metavar="FOLDER", required=True)
+    parser.add_argument("--text", type=Path, default=TEXT, help="a text file or a folder of them")
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0])
+    parser.add_argument("--samples", type=int, default=64, help="importance samples of NLL, at least 1")
+    parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS), help="none: print the table alone")
+    options = parser.parse_args()
+    if options.samples < 1:
+        parser.error(f"--samples {options.samples}: must be at least 1")
+    dataset = options.out / "dataset"
+    if not is_dataset(dataset):
+        prepare([options.text], dataset, TextOptions())
+    for seed in options.seeds:
+        for name in options.rows:
+            start = time.monotonic()
+            run_row(name, seed, options.epochs, dataset, options.out, options.samples)
+            print(f"{name}-{seed}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+    data = SequenceData(dataset)
+    N = len(data.dataset.split("test"))
+    print("python -m benchmarks.cures --out FOLDER", f"--epochs {options.epochs} --samples {options.samples}")
+    print(f"{describe()}, {torch.get_num_threads()} threads")
+    print(
+        f"{len(data.train):,} sentences to train on, {N:,} to test, {data.tokenizer.vocabulary_size:,} words;", end=" "
+    )
+    print(f"MI cannot exceed ln {N} = {math.log(N):.2f}; AU of {MODEL.latent_size}: variance above 0.01\n")
+    print(table(options.out))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""The comparison of cures trains every one of them, tells what each gives, and does nothing twice."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import cures
+from seqvae.checks import check
+from seqvae.config import ModelConfig
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    rng = np.random.default_rng(0)
+    words = ("the", "a", "cat", "dog", "sees", "likes")
+    lines = {" ".join(rng.choice(words, rng.integers(2, 8))) for _ in range(120)}
+    (tmp_path / "text.txt").write_text("\n".join(sorted(lines)) + "\n")
+    sizes = {"embedding_size": 4, "encoder_size": 6, "latent_size": 4, "decoder_size": 6, "decoder_layers": 1}
+    monkeypatch.setattr(cures, "MODEL", ModelConfig(**sizes))
+
+    def call(*arguments: str) -> str:
+        options = ["--text", f"{tmp_path / 'text.txt'}", "--out", f"{tmp_path}", "--epochs", "2", "--samples", "3"]
+        monkeypatch.setattr("sys.argv", ["cures", *options, *arguments])
+        cures.main()
+        return capsys.readouterr().out
+
+    return call
+
+
+def test_cures_are_trained_measured_once_and_told(run: Callable[..., str], tmp_path: Path) -> None:
+    rows = ["language-model", "delta", "ae-free-bits", "adversarial"]
+    told = run("--rows", *rows, "--seeds", "0", "1")
+    assert all(cures.ROWS[name].title in told for name in rows)
+    assert cures.ROWS["none"].title not in told
+    found = {name: json.loads((tmp_path / f"{name}-0" / "test.json").read_text()) for name in rows}
+    assert found["language-model"]["rate"] == 0.0
+    assert found["delta"]["rate"] >= cures.TARGET
+    lines = {line[:40].strip(): line for line in told.splitlines()}
+    both = [json.loads((tmp_path / f"delta-{seed}" / "test.json").read_text())["iw_nll"] for seed in (0, 1)]
+    assert f"{np.mean(both):.2f} +- {np.std(both, ddof=1):.2f}" in lines[cures.ROWS["delta"].title]
+    kept = tmp_path / "delta-0" / "model.safetensors"
+    before = kept.stat().st_mtime_ns
+    assert told.split("test split")[1] == run("--rows", *rows).split("test split")[1]
+    assert kept.stat().st_mtime_ns == before
+
+
+def test_a_cure_differs_from_none_in_what_it_says_alone() -> None:
+    base = cures.ROWS["none"].config(12, 0)
+    for row in cures.ROWS.values():
+        config = row.config(12, 0)
+        check(config)
+        said = {} if row.autoencoder_first else row.training
+        annealed = config.training.annealing_epochs
+        assert config.training == replace(base.training, **said, annealing_epochs=annealed)
+        assert config.model == replace(base.model, **row.model)
+        assert sum(training.epochs or 0 for _, training in config.stages()) == 12
+    annealing = {name: row.config(12, 0).training.annealing_epochs for name, row in cures.ROWS.items()}
+    assert (annealing["linear"], annealing["cyclical"], annealing["none"]) == (4, 12, None)
+
+
+def test_no_samples_are_refused(run: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("--samples", "0")
+    assert "--samples 0: must be at least 1" in capsys.readouterr().err
