@@ -4,9 +4,10 @@
     shared     c = W z + b, h = tanh(c) of every layer                  as sentence VAEs do, He et al. 2019
     input of step t = [vector of token t-1; z]; before the first token zeros stand, or the vector of bos
 
-`forward` runs a whole sequence teacher-forced in one call of `nn.LSTM` (cuDNN's fused kernels on a GPU). `step`
-computes the same one step at a time for sampling: z's share of the first layer's input is the same at every step,
-and the share of a one-hot token is a row of a table, so that little but the recurrent products is left.
+`forward` runs a whole sequence teacher-forced in one call of `nn.LSTM` (cuDNN's fused kernels on a GPU), a large batch
+on a CPU as `unrolled` does. `step` computes the same one step at a time for sampling: z's share of the first layer's
+input is the same at every step, and the share of a one-hot token is a row of a table, so that little but the recurrent
+products is left.
 """
 
 from dataclasses import dataclass, field
@@ -93,7 +94,7 @@ class LSTMDecoder(nn.Module):
         hidden, cell = self._initial(z)
         state = torch.stack(hidden), torch.stack(cell)
         if unrolled.suits(self.lstm, len(tokens)):
-            steps, _ = unrolled.run(self.lstm, lambda *weights: self._gates(z, tokens, generator, *weights), state)
+            (steps,), _ = unrolled.run(self.lstm, lambda *weights: self._gates(z, tokens, generator, *weights), state)
             return dropped_out(steps.transpose(0, 1), self._dropout, generator)
         inputs = dropped_out(self._read(tokens[:, :-1]), self._dropout, generator)  # (B, T, E)
         if self.latent_inputs:

@@ -59,8 +59,8 @@ class LSTMEncoder(nn.Module):
     def _summary(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
         """(B, T) -> (B, H), of both directions (B, 2H)."""
         if unrolled.suits(self.lstm, len(tokens)):
-            outputs, hidden = self._unrolled(tokens, lengths)
-        elif self.lstm.bidirectional and lengths is not None:  # the way back begins at each sequence's own end
+            return self._unrolled(tokens, lengths)
+        if self.lstm.bidirectional and lengths is not None:  # the way back begins at each sequence's own end
             packed = pack_padded_sequence(self.input(tokens), lengths.cpu(), batch_first=True, enforce_sorted=False)
             outputs, hidden = recurrence.run(self.lstm, packed)
         else:
@@ -73,15 +73,17 @@ class LSTMEncoder(nn.Module):
             outputs, _ = pad_packed_sequence(outputs, batch_first=True)
         return self._of_steps(outputs, lengths)
 
-    def _unrolled(self, tokens: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
-        """(B, T) -> outputs (B, T, H), of both directions (B, T, 2H), and last states."""
+    def _unrolled(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
+        """The same, of a large batch on a CPU."""
         steps = tokens.t()
 
         def read(weight: Tensor, bias: Tensor, order: Tensor | None) -> Tensor:
             return self.input.times(steps if order is None else steps.gather(0, order), weight, bias)
 
         outputs, hidden = unrolled.run(self.lstm, read, lengths=lengths)
-        return outputs.transpose(0, 1), hidden
+        if self.summary == "last":
+            return torch.cat([*hidden[-len(outputs) :]], dim=-1)
+        return self._of_steps(unrolled.together(outputs, lengths).transpose(0, 1), lengths)
 
     def _of_steps(self, outputs: Tensor, lengths: Tensor | None) -> Tensor:
         """The summary of (B, T, H), of which `lengths` (B) count."""

@@ -38,7 +38,7 @@ def run(
     read: Read,
     state: tuple[Tensor, Tensor] | None = None,
     lengths: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[list[Tensor], Tensor]:
     """What `lstm` makes of the sequences that `read` reads.
 
     Args:
@@ -50,28 +50,32 @@ def run(
         lengths: (B), how many steps count; None: all. The way back begins at each sequence's own end.
 
     Returns:
-        Outputs (T, B, H), of two directions (T, B, 2H), and the last hidden states (layers * directions, B, H).
-        What lies beyond a length means nothing.
+        Outputs (T, B, H) of each direction, in the order in which it reads (see `together`), and the last hidden states
+        (layers * directions, B, H). What lies beyond a length means nothing.
     """
     directions = 2 if lstm.bidirectional else 1
-    outputs: Tensor | None = None
-    order: Tensor | None = None
+    outputs: list[Tensor] = []
     last: list[Tensor] = []
     for layer in range(lstm.num_layers):
-        found: list[Tensor] = []
+        below = together(outputs, lengths) if outputs else None
+        outputs = []
         for number in range(layer * directions, (layer + 1) * directions):
             inputs, recurrent, bias = scaled_weights(lstm, number)
-            if found:
-                order = backwards(found[0].shape[0], found[0].shape[1], lengths)
-            gates = read(inputs, bias, order) if outputs is None else _through(outputs, inputs, bias, order)
+            order = backwards(outputs[0].shape[0], outputs[0].shape[1], lengths) if outputs else None
+            gates = read(inputs, bias, order) if below is None else _through(below, inputs, bias, order)
             B, H = gates.shape[1], lstm.hidden_size
             hidden, cell = (part[number] for part in state) if state else [gates.new_zeros(B, H)] * 2
-            steps = _Layer.apply(gates, recurrent, hidden, cell)
-            last.append(steps[-1] if lengths is None else steps[lengths - 1, torch.arange(B)])
-            found.append(steps if order is None else _reordered(steps, order))
-        outputs, order = torch.cat(found, dim=-1) if directions == 2 else found[0], None
-    assert outputs is not None
+            outputs.append(_Layer.apply(gates, recurrent, hidden, cell))
+            last.append(outputs[-1][-1] if lengths is None else outputs[-1][lengths - 1, torch.arange(B)])
     return outputs, torch.stack(last)
+
+
+def together(outputs: list[Tensor], lengths: Tensor | None) -> Tensor:
+    """What `run` gives of each direction (T, B, H), step by step side by side: of two (T, B, 2H)."""
+    if len(outputs) == 1:
+        return outputs[0]
+    ahead, back = outputs
+    return torch.cat([ahead, _reordered(back, backwards(back.shape[0], back.shape[1], lengths))], dim=-1)
 
 
 def backwards(T: int, B: int, lengths: Tensor | None) -> Tensor:

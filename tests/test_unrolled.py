@@ -60,9 +60,10 @@ def test_outputs_states_and_gradients_are_those_of_torch(lstm: Callable[..., nn.
         state = None
     of = [x, *module.parameters(), *(state or ())]
     outputs, (hidden, _) = module(x, state)
-    found = unrolled.run(module, read(x), state)
-    torch.testing.assert_close(found, (outputs, hidden))
-    torch.testing.assert_close(gradients(*found, of), gradients(outputs, hidden, of))
+    found, states = unrolled.run(module, read(x), state)
+    found = unrolled.together(found, None)
+    torch.testing.assert_close((found, states), (outputs, hidden))
+    torch.testing.assert_close(gradients(found, states, of), gradients(outputs, hidden, of))
 
 
 @pytest.mark.parametrize("directions", [1, 2])
@@ -73,7 +74,7 @@ def test_what_lies_beyond_a_length_has_no_part(lstm: Callable[..., nn.LSTM], dir
     outputs, (hidden, _) = module(packed)
     outputs, _ = pad_packed_sequence(outputs)
     found, states = unrolled.run(module, read(x), lengths=LENGTHS)
-    found = found * (torch.arange(T).unsqueeze(1) < LENGTHS).unsqueeze(-1)
+    found = unrolled.together(found, LENGTHS) * (torch.arange(T).unsqueeze(1) < LENGTHS).unsqueeze(-1)
     torch.testing.assert_close((found, states), (outputs, hidden))
     of = [x, *module.parameters()]
     torch.testing.assert_close(gradients(found, states, of), gradients(outputs, hidden, of))
@@ -87,7 +88,7 @@ def test_reading_from_the_end_twice_is_reading_from_the_start() -> None:
 
 
 def test_a_second_gradient_of_the_same_pass_is_refused(lstm: Callable[..., nn.LSTM]) -> None:
-    outputs, _ = unrolled.run(lstm(), read(torch.randn(T, B, I, dtype=torch.float64)))
+    (outputs,), _ = unrolled.run(lstm(), read(torch.randn(T, B, I, dtype=torch.float64)))
     outputs.sum().backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="once"):
         outputs.sum().backward()
