@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.drawing import draw_rate_distortion
 from benchmarks.machine import describe
 from data_prep.dataset import is_dataset, prepare
 from data_prep.text import TextOptions
@@ -135,14 +136,26 @@ COLUMNS = {  # titles, and how figures are written
 }
 
 
-def table(out: Path) -> str:
-    """All rows that were measured: means over their seeds, and the deviation where there are several."""
+def measured(out: Path) -> dict[str, dict[str, list[float]]]:
+    """Of each row that was: its figures, one for each seed."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for name in ROWS:
+        seeds = [json.loads(path.read_text()) for path in sorted(out.glob(f"{name}-[0-9]*/{FIGURES}"))]
+        if seeds:
+            found[name] = {figure: [each[figure] for each in seeds] for figure in COLUMNS}
+    return found
+
+
+def table(found: dict[str, dict[str, list[float]]]) -> str:
+    """Means over the seeds, and deviations where there are several."""
     lines = [f"{'test split':40}" + "".join(f"{title:>16}" for title, _ in COLUMNS.values()) + f"{'seeds':>7}"]
     for name, row in ROWS.items():
-        found = [json.loads(path.read_text()) for path in sorted(out.glob(f"{name}-[0-9]*/{FIGURES}"))]
-        if found:
-            cells = (_cell([figures[key] for figures in found], form) for key, (_, form) in COLUMNS.items())
-            lines.append(f"{row.title:40}" + "".join(f"{cell:>16}" for cell in cells) + f"{len(found):7}")
+        if name in found:
+            cells = [_cell(found[name][figure], form) for figure, (_, form) in COLUMNS.items()]
+            seeds = len(found[name]["elbo"])
+            lines.append(f"{row.title:40}" + "".join(f"{cell:>16}" for cell in cells) + f"{seeds:7}")
+        else:
+            lines.append(f"{row.title:40}{'not measured':>16}")
     return "\n".join(lines)
 
 
@@ -175,11 +188,13 @@ def main() -> None:
     N = len(data.dataset.split("test"))
     print("python -m benchmarks.cures --out FOLDER", f"--epochs {options.epochs} --samples {options.samples}")
     print(f"{describe()}, {torch.get_num_threads()} threads")
-    print(
-        f"{len(data.train):,} sentences to train on, {N:,} to test, {data.tokenizer.vocabulary_size:,} words;", end=" "
-    )
-    print(f"MI cannot exceed ln {N} = {math.log(N):.2f}; AU of {MODEL.latent_size}: variance above 0.01\n")
-    print(table(options.out))
+    words = data.tokenizer.vocabulary_size
+    print(f"{len(data.train):,} sentences to train on, {N:,} to test, vocabulary of {words:,}; in nats a sentence")
+    print(f"MI cannot exceed ln {N} = {math.log(N):.2f}; AU, of {MODEL.latent_size}: variance above 0.01\n")
+    found = measured(options.out)
+    print(table(found))
+    places = {name: (statistics.mean(of["rate"]), statistics.mean(of["distortion"])) for name, of in found.items()}
+    draw_rate_distortion(places, options.out / "cures.png", "Cures for unused latents, test split")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from typing import Any, cast
 
 import torch
 
+from benchmarks.drawing import Place, draw_rate_distortion
 from benchmarks.machine import describe
 from data_prep.dataset import cached
 from data_prep.ragged import Ragged
@@ -189,31 +190,15 @@ def _line(title: str, figures: dict[str, float]) -> str:
 
 
 def draw_frontier(out: Path, picture: Path) -> None:
-    """Rate against distortion of all runs that were measured (Alemi et al. 2018, arXiv:1711.00464).
-
-    A line joins those that differ in beta alone.
-    """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(6, 4.5))
-    lines: dict[str, list[tuple[float, float]]] = {}
+    """Rate against distortion of all runs that were measured; a line joins those that differ in beta alone."""
+    places: dict[str, Place] = {}
+    lines: dict[str, list[Place]] = {}
     for path in sorted(out.glob(f"*/{FIGURES}")):
         figures, (row, seed) = json.loads(path.read_text()), path.parent.name.rsplit("-", 1)
-        place = figures["rate"], figures["distortion"]
-        lines.setdefault(path.parent.name if row in TABLE else seed, []).append(place)
-        axes.annotate(path.parent.name, place, fontsize=8, xytext=(4, 4), textcoords="offset points")
-    for places in lines.values():
-        axes.plot(*zip(*sorted(places), strict=True), "o-", markersize=5, linewidth=1)
-    axes.margins(x=0.12)  # for the names
-    axes.set_xlabel("rate, nats a sentence")
-    axes.set_ylabel("distortion, nats a sentence")
-    axes.set_title("Penn Treebank, test")
-    figure.tight_layout()
-    figure.savefig(picture, dpi=120)
-    pyplot.close(figure)
+        places[path.parent.name] = figures["rate"], figures["distortion"]
+        if row not in TABLE:
+            lines.setdefault(seed, []).append(places[path.parent.name])
+    draw_rate_distortion(places, picture, "Penn Treebank, test", list(lines.values()))
 
 
 def main() -> None:

@@ -1,0 +1,37 @@
+"""Rate against distortion (Alemi et al. 2018, arXiv:1711.00464), with lines on which the bound is the same."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+Place = tuple[float, float]  # rate and distortion
+
+
+def draw_rate_distortion(
+    places: Mapping[str, Place], picture: Path, title: str, lines: Sequence[Sequence[Place]] = ()
+) -> None:
+    """Draw named places, and lines that join some of them, into a PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 5))
+    for name, place in places.items():
+        (point,) = axes.plot(*place, "o", markersize=5)
+        axes.annotate(name, place, fontsize=8, xytext=(4, 4), textcoords="offset points", color=point.get_color())
+    for line in lines:
+        axes.plot(*zip(*sorted(line), strict=True), "-", linewidth=1, color="grey", zorder=0)
+    axes.margins(x=0.14, y=0.08)  # for the names
+    left, right, low, high = *axes.get_xlim(), *axes.get_ylim()
+    spacing = next(step for step in (0.5, 1, 2, 5, 10, 20, 50, 100, 1000) if (high - low) / step <= 10)
+    for number in range(int((left + low) / spacing), int((right + high) / spacing) + 2):
+        bound = number * spacing
+        axes.plot((left, right), (bound - left, bound - right), ":", linewidth=0.6, color="lightgrey", zorder=-1)
+    axes.set_xlim(left, right)
+    axes.set_ylim(low, high)
+    axes.set_xlabel("rate, nats a sentence")
+    axes.set_ylabel("distortion, nats a sentence")
+    axes.set_title(f"{title}; the bound is the same along a dotted line", fontsize=10)
+    figure.tight_layout()
+    figure.savefig(picture, dpi=120)
+    pyplot.close(figure)
