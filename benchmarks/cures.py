@@ -37,7 +37,7 @@ from seqvae.run_folder import STATE_FILE
 from seqvae.training import train
 
 TEXT = Path(__file__).parents[1] / "samples" / "text"
-FIGURES = "test.json"
+FIGURES, SETTINGS = "test.json", "settings.json"
 TARGET = 8.0  # nats of rate
 MODEL = ModelConfig(
     embedding_size=128, encoder_size=128, latent_size=32, decoder_size=192, decoder_layers=1, dropout=0.4
@@ -176,9 +176,14 @@ def main() -> None:
     options = parser.parse_args()
     if options.samples < 1:
         parser.error(f"--samples {options.samples}: must be at least 1")
+    settings = {"text": str(options.text.resolve()), "epochs": options.epochs, "samples": options.samples}
+    kept = options.out / SETTINGS
+    if kept.exists() and (before := json.loads(kept.read_text())) != settings:
+        parser.error(f"--out {options.out} was begun with {before}: give the same, or another folder")
     dataset = options.out / "dataset"
     if not is_dataset(dataset):
         prepare([options.text], dataset, TextOptions())
+    kept.write_text(json.dumps(settings))
     for seed in options.seeds:
         for name in options.rows:
             start = time.monotonic()
@@ -186,7 +191,8 @@ def main() -> None:
             print(f"{name}-{seed}: {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
     data = SequenceData(dataset)
     N = len(data.dataset.split("test"))
-    print("python -m benchmarks.cures --out FOLDER", f"--epochs {options.epochs} --samples {options.samples}")
+    text = "" if options.text.resolve() == TEXT else f"--text {options.text.name} "
+    print(f"python -m benchmarks.cures --out FOLDER {text}--epochs {options.epochs} --samples {options.samples}")
     print(f"{describe()}, {torch.get_num_threads()} threads")
     words = data.tokenizer.vocabulary_size
     print(f"{len(data.train):,} sentences to train on, {N:,} to test, vocabulary of {words:,}; in nats a sentence")

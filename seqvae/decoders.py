@@ -93,7 +93,7 @@ class LSTMDecoder(nn.Module):
         """What the LSTM says at each step, (B, T, H); arguments as for `forward`. Noise is that of dropout."""
         hidden, cell = self._initial(z)
         state = torch.stack(hidden), torch.stack(cell)
-        if unrolled.suits(self.lstm, len(tokens)):
+        if unrolled.suits(self.lstm, *tokens.shape):
             (steps,), _ = unrolled.run(self.lstm, lambda *weights: self._gates(z, tokens, generator, *weights), state)
             return dropped_out(steps.transpose(0, 1), self._dropout, generator)
         inputs = dropped_out(self._read(tokens[:, :-1]), self._dropout, generator)  # (B, T, E)
@@ -112,9 +112,10 @@ class LSTMDecoder(nn.Module):
         if self.config.embedding_size or self._dropout:
             inputs = dropped_out(self._read(tokens[:, :-1]), self._dropout, generator)
             return (inputs.transpose(0, 1) @ of_tokens).add_(same)
-        nothing = self.config.vocabulary_size if self.bos is None else self.bos
-        before = F.pad(tokens[:, :-1], (1, 0), value=nothing)
-        return F.embedding(before.t(), F.pad(of_tokens, (0, 0, 0, 1))).add_(same)
+        bos = self.bos
+        if bos is None:  # a row of zeros stands for it
+            bos, of_tokens = len(of_tokens), F.pad(of_tokens, (0, 0, 0, 1))
+        return F.embedding(F.pad(tokens[:, :-1], (1, 0), value=bos).t(), of_tokens).add_(same)
 
     def start(self, z: Tensor) -> DecoderState:
         """The state before the first step, from z (B, Z)."""

@@ -58,7 +58,7 @@ class LSTMEncoder(nn.Module):
 
     def _summary(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
         """(B, T) -> (B, H), of both directions (B, 2H)."""
-        if unrolled.suits(self.lstm, len(tokens)):
+        if unrolled.suits(self.lstm, *tokens.shape):
             return self._unrolled(tokens, lengths)
         if self.lstm.bidirectional and lengths is not None:  # the way back begins at each sequence's own end
             packed = pack_padded_sequence(self.input(tokens), lengths.cpu(), batch_first=True, enforce_sorted=False)

@@ -1,13 +1,13 @@
-"""An LSTM over many whole sequences on a processor that multiplies in fp32, step by step, with its own gradient.
+"""An LSTM over many whole sequences in fp32 on a CPU, step by step, with its own gradient.
 
-    a = W_ih x + W_hh h + b,  i, f, o = sigmoid(a),  g = tanh(a),  c' = f c + i g,  h' = o tanh(c')
+    a = x W_ih + h W_hh + b,  i, f, o = sigmoid(a),  g = tanh(a),  c' = f c + i g,  h' = o tanh(c')
 
-torch's LSTM for processors takes a product for a one-hot token, whose share of `a` is a row of W_ih, and meets z anew
-at each step, whose share is the same at all. Here who calls says what comes in, as shares of `a`. Of the rest, the
-products with W_hh are all that must be taken one after the other; the gradient of W_hh is one product over all steps.
+torch's LSTM for CPUs takes a product for a one-hot token, whose share of `a` is a row of W_ih, and meets z anew at each
+step, whose share is the same at all. Here the caller gives what the inputs add to `a` at all steps. Of the rest, only
+the products with W_hh must be taken one after the other; the gradient of W_hh is one product over all steps.
 
-As in `stepping`, tanh(x) = 1 - 2 sigmoid(-2x), and the columns of g are times -2 in all weights. With y = sigmoid(a),
-s = sigmoid(-2c'), and dX the gradient of the loss with respect to X:
+From here on `a`, W and b are the scaled ones of `stepping`: tanh(x) = 1 - 2 sigmoid(-2x), and the columns of g are
+times -2. With y = sigmoid(a), s = sigmoid(-2c'), and dX the gradient of the loss with respect to X:
 
     dc' += 4 dh' o s (1 - s),  dc = f dc'
     da = y (1 - y) [(1 - 2 y_g) dc', c dc', -2 y_i dc', (1 - 2 s) dh']  for i, f, g, o
@@ -23,14 +23,19 @@ from torch.autograd.function import once_differentiable
 
 from seqvae.stepping import scaled_weights
 
-ROWS = 256  # of fewer torch's LSTM takes products as fast, because it lays out W_hh for all of them at once
+# Of fewer rows torch's LSTM is as fast: it lays out W_hh once for all steps, which pays where a step is little work.
+ROWS = 256
+# Of `a`, 1 GB, where no gradient is wanted: for more torch's LSTM takes less memory. With gradients it takes more.
+CELLS = 2**28
 
 Read = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
-def suits(lstm: nn.LSTM, rows: int) -> bool:
-    """Whether so many sequences are best run here: many of them, on a CPU, without autocast."""
-    return rows >= ROWS and lstm.weight_ih_l0.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+def suits(lstm: nn.LSTM, rows: int, steps: int) -> bool:
+    """Whether so many sequences of so many steps are best run here: many of them, on a CPU, without autocast."""
+    if lstm.weight_ih_l0.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+        return False
+    return rows >= ROWS and (torch.is_grad_enabled() or rows * steps * 4 * lstm.hidden_size <= CELLS)
 
 
 def run(
@@ -47,11 +52,11 @@ def run(
             (T, B, 4H), in a tensor of its own, which is overwritten. The order (T, B) holds the step that stands at
             each place; None: all as they are.
         state: hidden states and cells (layers, B, H) before the first step, of an LSTM of one direction; None: 0.
-        lengths: (B), how many steps count; None: all. The way back begins at each sequence's own end.
+        lengths: (B), how many steps count, at least 1; None: all. The way back begins at each sequence's own end.
 
     Returns:
         Outputs (T, B, H) of each direction, in the order in which it reads (see `together`), and the last hidden states
-        (layers * directions, B, H). What lies beyond a length means nothing.
+        (layers * directions, B, H). What lies beyond a length means nothing. They have a gradient, once; it has none.
     """
     directions = 2 if lstm.bidirectional else 1
     outputs: list[Tensor] = []
@@ -66,6 +71,7 @@ def run(
             B, H = gates.shape[1], lstm.hidden_size
             hidden, cell = (part[number] for part in state) if state else [gates.new_zeros(B, H)] * 2
             outputs.append(_Layer.apply(gates, recurrent, hidden, cell))
+            del gates  # before the next ones are made
             last.append(outputs[-1][-1] if lengths is None else outputs[-1][lengths - 1, torch.arange(B)])
     return outputs, torch.stack(last)
 
@@ -104,25 +110,27 @@ class _Layer(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, gates: Tensor, weight: Tensor, hidden: Tensor, cell: Tensor) -> Tensor:
-        shape = len(gates), *hidden.shape
-        outputs, cells, halves = (gates.new_empty(shape) for _ in range(3))
-        ctx.save_for_backward(weight, hidden, cell, outputs, cells, halves)
-        for now, output, next_cell, half in zip(gates, outputs, cells, halves, strict=True):
-            i, f, g, o = now.addmm_(hidden, weight).sigmoid_().chunk(4, dim=-1)
-            cell = torch.addcmul(i, f, cell, out=next_cell).addcmul_(i, g, value=-2.0)
-            torch.mul(cell, -2.0, out=half).sigmoid_()
-            hidden = torch.addcmul(o, o, half, value=-2.0, out=output)
-        ctx.gates = gates
+        T, kept = len(gates), any(ctx.needs_input_grad)
+        outputs = gates.new_empty(T, *hidden.shape)
+        cells, halves = (gates.new_empty(T if kept else 1, *hidden.shape) for _ in range(2))
+        if kept:
+            ctx.save_for_backward(weight, hidden, cell, outputs, cells, halves)
+            ctx.gates = gates
+        for t in range(T):
+            i, f, g, o = gates[t].addmm_(hidden, weight).sigmoid_().chunk(4, dim=-1)
+            cell = torch.addcmul(i, f, cell, out=cells[t * kept]).addcmul_(i, g, value=-2.0)
+            half = torch.mul(cell, -2.0, out=halves[t * kept]).sigmoid_()
+            hidden = torch.addcmul(o, o, half, value=-2.0, out=outputs[t])
         return outputs
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         weight, first_hidden, first_cell, outputs, cells, halves = ctx.saved_tensors
         (d_outputs,) = gradients  # (T, B, H)
         gates, ctx.gates = ctx.gates, None  # their place is taken by their gradients
         if gates is None:
-            raise RuntimeError("the gradient of an unrolled LSTM can be computed once")
+            raise RuntimeError("an unrolled LSTM gives its gradient once: its gates are overwritten; run it again")
         d_hidden = d_outputs[-1]
         d_cell = torch.zeros_like(first_cell)
         d_now = torch.empty_like(gates[0])
@@ -140,7 +148,8 @@ class _Layer(torch.autograd.Function):
             d_now.mul_(gates[t])
             torch.addcmul(d_now, d_now, gates[t], value=-1.0, out=gates[t])
             d_hidden = torch.addmm(d_outputs[t - 1], gates[t], weight.t()) if t else gates[t] @ weight.t()
-        d_weight = first_hidden.t() @ gates[0]
-        if len(gates) > 1:
+        d_weight = None
+        if ctx.needs_input_grad[1]:
+            d_weight = first_hidden.t() @ gates[0]
             d_weight.addmm_(outputs[:-1].flatten(0, 1).t(), gates[1:].flatten(0, 1))
         return gates, d_weight, d_hidden, d_cell

@@ -54,13 +54,29 @@ def test_a_cure_differs_from_none_in_what_it_says_alone() -> None:
     for row in cures.ROWS.values():
         config = row.config(12, 0)
         check(config)
-        said = {} if row.autoencoder_first else row.training
-        annealed = config.training.annealing_epochs
-        assert config.training == replace(base.training, **said, annealing_epochs=annealed)
         assert config.model == replace(base.model, **row.model)
-        assert sum(training.epochs or 0 for _, training in config.stages()) == 12
-    annealing = {name: row.config(12, 0).training.annealing_epochs for name, row in cures.ROWS.items()}
-    assert (annealing["linear"], annealing["cyclical"], annealing["none"]) == (4, 12, None)
+        if not row.autoencoder_first:
+            annealed = {"linear": 4, "sigmoid": 4, "cyclical": 12}.get(config.training.annealing)
+            assert config.training == replace(base.training, **row.training, annealing_epochs=annealed)
+
+
+@pytest.mark.parametrize(("name", "whiten"), [("ae-free-bits", False), ("whiten", True)])
+def test_an_autoencoder_is_followed_by_a_new_decoder(name: str, whiten: bool) -> None:
+    config = cures.ROWS[name].config(12, 0)
+    (first, before), (second, after) = config.stages()
+    assert (first.reset, second.reset) == ("none", "decoder")
+    assert (before.beta, before.epochs, before.annealing, before.free_bits) == (0.0, 2, "none", None)
+    assert (after.beta, after.epochs, after.annealing, after.annealing_epochs) == (1.0, 10, "linear", 4)
+    assert after.free_bits == pytest.approx(0.25 / np.log(2))
+    assert (after.free_bits_per, after.free_bits_form) == ("dimension", "mask")
+    assert (before.whiten, after.whiten) == (False, whiten)
+
+
+def test_other_settings_in_the_same_folder_are_refused(run: Callable[..., str], capsys: pytest.CaptureFixture) -> None:
+    run("--rows", "none")
+    with pytest.raises(SystemExit):
+        run("--rows", "none", "--epochs", "3")
+    assert "'epochs': 2" in capsys.readouterr().err
 
 
 def test_no_samples_are_refused(run: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:

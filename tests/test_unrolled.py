@@ -1,14 +1,18 @@
 """LSTMs that are run step by step are torch's own, and so are their gradients."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from small_trainings import config, melodies, sentences, weights
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from seqvae import unrolled
 from seqvae.config import ModelConfig
+from seqvae.training import train
 from seqvae.vae import SequenceVAE
 
 T, B, I, H = 6, 5, 4, 3  # noqa: E741
@@ -94,28 +98,84 @@ def test_a_second_gradient_of_the_same_pass_is_refused(lstm: Callable[..., nn.LS
         outputs.sum().backward()
 
 
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[nn.LSTM]:
+    """The LSTMs that were unrolled."""
+    found: list[nn.LSTM] = []
+    run = unrolled.run
+
+    def counted(lstm: nn.LSTM, *rest: Any, **named: Any) -> Any:
+        found.append(lstm)
+        return run(lstm, *rest, **named)
+
+    monkeypatch.setattr(unrolled, "run", counted)
+    return found
+
+
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_computes_the_same_either_way(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = MODELS[name]
+def test_a_model_computes_the_same_either_way(name: str, calls: list[nn.LSTM], monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    model = SequenceVAE(config).double()
-    tokens = torch.randint(0, 7, (B, config.length))
-    lengths = None if config.eos is None else LENGTHS
-    found = []
-    for rows in (1, B + 1):
+    model = SequenceVAE(MODELS[name]).double()
+    tokens = torch.randint(0, 7, (B, model.config.length))
+    lengths = None if model.config.eos is None else LENGTHS
+
+    def lost(rows: int) -> Tensor:
         monkeypatch.setattr(unrolled, "ROWS", rows)
         posterior = model.encode(tokens, lengths)
         z = (posterior.loc + posterior.scale).double()
-        lost = model.decoder.nll(z, tokens, tokens, torch.Generator().manual_seed(1))
-        parameters = list(model.parameters())
-        found.append((lost, *torch.autograd.grad(lost.sum(), parameters)))
-    torch.testing.assert_close(*found)
+        return model.decoder.nll(z, tokens, tokens, torch.Generator().manual_seed(1))
+
+    theirs = lost(B + 1)
+    assert not calls
+    ours = lost(B)
+    assert calls == [part.lstm for part in (model.encoder, model.decoder) if hasattr(part, "lstm")]
+    torch.testing.assert_close(ours, theirs)
+    parameters = list(model.parameters())
+    torch.testing.assert_close(*(torch.autograd.grad(nll.sum(), parameters) for nll in (ours, theirs)))
+    with torch.no_grad():
+        torch.testing.assert_close(lost(B), theirs.detach())
 
 
-def test_few_rows_and_low_precision_are_left_to_torch(lstm: Callable[..., nn.LSTM]) -> None:
+def test_what_is_frozen_gets_no_gradient(lstm: Callable[..., nn.LSTM]) -> None:
     module = lstm()
-    assert unrolled.suits(module, unrolled.ROWS)
-    assert not unrolled.suits(module, unrolled.ROWS - 1)
-    assert not unrolled.suits(module.to("meta"), unrolled.ROWS)
+    module.weight_hh_l0.requires_grad_(False)
+    x = torch.randn(T, B, I, dtype=torch.float64, requires_grad=True)
+    (outputs,), _ = unrolled.run(module, read(x))
+    outputs.sum().backward()
+    assert module.weight_hh_l0.grad is None
+    torch.testing.assert_close(x.grad, torch.autograd.grad(module(x)[0].sum(), x)[0])
+
+
+@pytest.mark.parametrize("data", [melodies, sentences])
+@pytest.mark.parametrize("changes", [{"optimizer": "sgd"}, {"aggressive": True}, {"word_dropout": 0.3}])
+def test_trainings_end_with_the_same_weights_either_way(
+    data: Callable[[Path], Path],
+    changes: dict[str, Any],
+    tmp_path: Path,
+    calls: list[nn.LSTM],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dataset = data(tmp_path)
+    settings = config(model={"embedding_size": None} if data is melodies else {}, **changes)
+    train(settings, dataset, tmp_path / "theirs")
+    assert not calls
+    monkeypatch.setattr(unrolled, "ROWS", 1)
+    train(settings, dataset, tmp_path / "ours")
+    assert calls
+    torch.testing.assert_close(weights(tmp_path / "ours"), weights(tmp_path / "theirs"), atol=2e-4, rtol=1e-3)
+
+
+def test_few_rows_much_memory_and_low_precision_are_left_to_torch(
+    lstm: Callable[..., nn.LSTM], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, rows = lstm(), unrolled.ROWS
+    assert unrolled.suits(module, rows, T)
+    assert not unrolled.suits(module, rows - 1, T)
     with torch.autocast("cpu", torch.bfloat16):
-        assert not unrolled.suits(lstm(), unrolled.ROWS)
+        assert not unrolled.suits(module, rows, T)
+    monkeypatch.setattr(unrolled, "CELLS", rows * T * 4 * H - 1)
+    assert unrolled.suits(module, rows, T)
+    with torch.no_grad():
+        assert not unrolled.suits(module, rows, T)
+        assert unrolled.suits(module, rows, T - 1)
+    assert not unrolled.suits(module.to("meta"), rows, T)
