@@ -16,12 +16,10 @@ def draw_rate_distortion(
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7, 5))
-    for name, place in places.items():
-        (point,) = axes.plot(*place, "o", markersize=5)
-        axes.annotate(name, place, fontsize=8, xytext=(4, 4), textcoords="offset points", color=point.get_color())
+    points = {name: axes.plot(*place, "o", markersize=5)[0] for name, place in places.items()}
     for line in lines:
         axes.plot(*zip(*sorted(line), strict=True), "-", linewidth=1, color="grey", zorder=0)
-    axes.margins(x=0.14, y=0.08)  # for the names
+    axes.margins(x=0.2, y=0.1)  # for the names
     left, right, low, high = *axes.get_xlim(), *axes.get_ylim()
     spacing = next(step for step in (0.5, 1, 2, 5, 10, 20, 50, 100, 1000) if (high - low) / step <= 10)
     for number in range(int((left + low) / spacing), int((right + high) / spacing) + 2):
@@ -33,5 +31,12 @@ def draw_rate_distortion(
     axes.set_ylabel("distortion, nats a sentence")
     axes.set_title(f"{title}; the bound is the same along a dotted line", fontsize=10)
     figure.tight_layout()
+    taken: list[Place] = []  # where names stand, in points
+    for name, place in sorted(places.items(), key=lambda item: item[1][1]):
+        x, y = axes.transData.transform(place) * 72 / figure.dpi
+        heights = (y + up for step in range(50) for up in (3 + 10 * step, -7 - 10 * step))
+        at = next(height for height in heights if not any(abs(x - u) < 90 and abs(height - v) < 9 for u, v in taken))
+        taken.append((x, at))
+        axes.annotate(name, place, (6, at - y), fontsize=8, textcoords="offset points", color=points[name].get_color())
     figure.savefig(picture, dpi=120)
     pyplot.close(figure)

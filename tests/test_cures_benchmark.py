@@ -68,7 +68,7 @@ def test_an_autoencoder_is_followed_by_a_new_decoder(name: str, whiten: bool) ->
     assert (before.beta, before.epochs, before.annealing, before.free_bits) == (0.0, 2, "none", None)
     assert (after.beta, after.epochs, after.annealing, after.annealing_epochs) == (1.0, 10, "linear", 4)
     assert after.free_bits == pytest.approx(0.25 / np.log(2))
-    assert (after.free_bits_per, after.free_bits_form) == ("dimension", "mask")
+    assert after.free_bits_per == "dimension"
     assert (before.whiten, after.whiten) == (False, whiten)
 
 
