@@ -82,7 +82,7 @@ class Row:
 
 def _free(per: str) -> dict[str, Any]:
     """As a mask they would have the same gradient."""
-    bits = TARGET / math.log(2) / (MODEL.latent_size if per == "dimension" else 1)
+    bits = TARGET / math.log(2) / (MODEL.latent_size if per != "total" else 1)
     return {"free_bits": bits, "free_bits_per": per}
 
 
@@ -99,7 +99,7 @@ ROWS = {
     "mean": Row("encoder states pooled: mean", model={"summary": "mean"}),
     "free-bits-total": Row("free bits, 8 nats in all", _free("total")),
     "free-bits-dimension": Row("free bits, 1/4 nat a dimension", _free("dimension")),
-    "free-bits-batch": Row("free bits, 8 nats a batch mean", _free("batch")),
+    "free-bits-batch": Row("the same, of the mean over a batch", _free("batch")),
     "delta": Row("delta posterior, 8 nats at least", model={"posterior": "delta", "minimum_rate": TARGET}),
     "batch-norm": Row("batch-normalised means, gamma 0.6", model={"posterior": "batch-norm"}),
     "aggressive": Row("aggressive encoder training", {"aggressive": True}),

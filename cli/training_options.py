@@ -69,9 +69,12 @@ Beta = Annotated[float | None, _number("BETA", "Weight of the rate: lower recons
 Annealing = Annotated[str | None, choice(settings.ANNEALING, "How beta rises from 0.")]
 AnnealingSteps = Annotated[int | None, _whole("Steps that its rise takes; exponential: to 63 %.")]
 AnnealingEpochs = Annotated[float | None, typer.Option(metavar="N", callback=above_0, help="The same in epochs.")]
-FreeBits = Annotated[float | None, _number("BITS", "Bits of rate that cost nothing.")]
+FreeBits = Annotated[float | None, _number("BITS", "Bits of rate that cost nothing, in all or of each dimension.")]
 FreeBitsPer = Annotated[
-    str | None, choice(settings.FREE_BITS_PER, "Of the total rate, of each latent dimension, of its mean over a batch.")
+    str | None,
+    choice(
+        settings.FREE_BITS_PER, "Of the total rate, each latent dimension's, or each dimension's mean over a batch."
+    ),
 ]
 FreeBitsForm = Annotated[
     str | None, choice(settings.FREE_BITS_FORM, "What is charged above them: the excess, or all of it.")

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks import cures
 from seqvae.checks import check
 from seqvae.config import ModelConfig
+from seqvae.objectives import charged_rate
 
 
 @pytest.fixture
@@ -58,6 +60,14 @@ def test_a_cure_differs_from_none_in_what_it_says_alone() -> None:
         if not row.autoencoder_first:
             annealed = {"linear": 4, "sigmoid": 4, "cyclical": 12}.get(config.training.annealing)
             assert config.training == replace(base.training, **row.training, annealing_epochs=annealed)
+
+
+@pytest.mark.parametrize(("per", "dimensions"), [("total", 1), ("dimension", 32), ("batch", 32)])
+def test_eight_nats_are_free_in_all(per: str, dimensions: int) -> None:
+    rates = torch.full((3, dimensions), 8.0 / dimensions)
+    free = cures.ROWS[f"free-bits-{per}"].config(12, 0).training
+    assert charged_rate(rates, free.free_bits, free.free_bits_per) == pytest.approx(0.0, abs=1e-5)
+    assert charged_rate(rates + 1.0, free.free_bits, free.free_bits_per) == pytest.approx(dimensions, rel=1e-5)
 
 
 @pytest.mark.parametrize(("name", "whiten"), [("ae-free-bits", False), ("whiten", True)])
