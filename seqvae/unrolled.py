@@ -56,7 +56,7 @@ def run(
 
     Returns:
         Outputs (T, B, H) of each direction, in the order in which it reads (see `together`), and the last hidden states
-        (layers * directions, B, H). What lies beyond a length means nothing. They have a gradient, once; it has none.
+        (layers * directions, B, H). What lies beyond a length means nothing. Their gradient can be taken once.
     """
     directions = 2 if lstm.bidirectional else 1
     outputs: list[Tensor] = []
