@@ -26,6 +26,7 @@ from typing import Any
 import torch
 
 from benchmarks.drawing import draw_rate_distortion
+from benchmarks.judging import finished
 from benchmarks.machine import describe
 from data_prep.dataset import is_dataset, prepare
 from data_prep.text import TextOptions
@@ -33,8 +34,6 @@ from seqvae.checkpoint import load_model
 from seqvae.config import Config, DataConfig, ModelConfig, Phase, TrainConfig
 from seqvae.data import SequenceData
 from seqvae.evaluation import evaluate
-from seqvae.run_folder import STATE_FILE
-from seqvae.training import train
 
 TEXT = Path(__file__).parents[1] / "samples" / "text"
 FIGURES, SETTINGS = "test.json", "settings.json"
@@ -117,9 +116,7 @@ def run_row(name: str, seed: int, epochs: int, dataset: Path, out: Path, samples
     run = out / f"{name}-{seed}"
     if (run / FIGURES).exists():
         return
-    result = train(ROWS[name].config(epochs, seed), dataset, run, resume=(run / STATE_FILE).exists())
-    if result.stopped == "interrupted":
-        sys.exit(f"interrupted; the same command goes on with {run}")
+    finished(ROWS[name].config(epochs, seed), dataset, run)
     model = load_model(run / "model.safetensors").model
     figures = evaluate(model, SequenceData(dataset).batches("test", 32), samples=samples, progress=True)
     (run / FIGURES).write_text(json.dumps(figures, indent=1))

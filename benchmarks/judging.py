@@ -16,7 +16,7 @@ from seqvae.config import Config
 from seqvae.data import SequenceData
 from seqvae.evaluation import evaluate
 from seqvae.run_folder import STATE_FILE
-from seqvae.training import train
+from seqvae.training import TrainResult, train
 from seqvae.vae import SequenceVAE
 
 
@@ -29,11 +29,17 @@ def windows(folder: Path, given: Path | None, melodies: Path) -> SequenceData:
     return SequenceData(folder)
 
 
-def trained(config: Config, data: SequenceData, out: Path) -> dict[str, Any]:
-    """Train a model, or go on, or find it trained: the training state after the last step."""
-    result = train(config, data.dataset.path, out, resume=(out / STATE_FILE).exists())
+def finished(config: Config, dataset: Path, run: Path) -> TrainResult:
+    """Train a model to its end, or go on, or find it trained; an interruption ends the program."""
+    result = train(config, dataset, run, resume=(run / STATE_FILE).exists())
     if result.stopped == "interrupted":
-        sys.exit("interrupted: the same command goes on")
+        sys.exit(f"interrupted; the same command goes on with {run}")
+    return result
+
+
+def trained(config: Config, data: SequenceData, out: Path) -> dict[str, Any]:
+    """The training state after the last step; as `finished`."""
+    finished(config, data.dataset.path, out)
     return load_state(out / STATE_FILE)
 
 

@@ -27,6 +27,7 @@ from typing import Any, cast
 import torch
 
 from benchmarks.drawing import Place, draw_rate_distortion
+from benchmarks.judging import finished
 from benchmarks.machine import describe
 from data_prep.dataset import cached
 from data_prep.ragged import Ragged
@@ -39,9 +40,7 @@ from seqvae.evaluation import evaluate
 from seqvae.optimization import Optimization
 from seqvae.presets import preset
 from seqvae.run import fitted, new_model
-from seqvae.run_folder import STATE_FILE
 from seqvae.starting import settings
-from seqvae.training import train
 
 FIGURES = "test.json"
 TRIED_STEPS = 20  # to tell how long a row takes
@@ -151,9 +150,7 @@ def run_row(name: str, seed: int, dataset: Path, out: Path, samples: int, precis
     more = ", and 30 to 100 times that where the encoder is trained alone" if config.training.aggressive else ""
     hours = f"{epochs * words / rate / 3600:.1f} h"
     print(f"{name}, seed {seed}: {rate:,.0f} words/s, at most {epochs} epochs: {hours}{more}", flush=True)
-    result = train(config, dataset, run, resume=(run / STATE_FILE).exists())
-    if result.stopped == "interrupted":
-        sys.exit(f"interrupted; the same command goes on with {run}")
+    result = finished(config, dataset, run)
     figures = measured(run, dataset, samples, precision)
     about = {"epochs": result.epochs, "steps": result.steps, "samples": samples, "words_per_second": rate}
     (run / FIGURES).write_text(json.dumps(figures | about, indent=1))

@@ -11,6 +11,7 @@ products is left.
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -94,17 +95,18 @@ class LSTMDecoder(nn.Module):
         hidden, cell = self._initial(z)
         state = torch.stack(hidden), torch.stack(cell)
         if unrolled.suits(self.lstm, *tokens.shape):
-            (steps,), _ = unrolled.run(self.lstm, lambda *weights: self._gates(z, tokens, generator, *weights), state)
-            return dropped_out(steps.transpose(0, 1), self._dropout, generator)
-        inputs = dropped_out(self._read(tokens[:, :-1]), self._dropout, generator)  # (B, T, E)
-        if self.latent_inputs:
-            of_z = z.to(inputs.dtype).unsqueeze(1).expand(-1, tokens.shape[1], -1)
-            inputs = torch.cat([inputs, of_z], dim=-1)
-        outputs, _ = recurrence.run(self.lstm, inputs, state)
+            (steps,), _ = unrolled.run(self.lstm, partial(self._gates, z, tokens, generator), state)
+            outputs = steps.transpose(0, 1)
+        else:
+            inputs = dropped_out(self._read(tokens[:, :-1]), self._dropout, generator)  # (B, T, E)
+            if self.latent_inputs:
+                of_z = z.to(inputs.dtype).unsqueeze(1).expand(-1, tokens.shape[1], -1)
+                inputs = torch.cat([inputs, of_z], dim=-1)
+            outputs, _ = recurrence.run(self.lstm, inputs, state)
         return dropped_out(outputs, self._dropout, generator)
 
     def _gates(
-        self, z: Tensor, tokens: Tensor, generator: torch.Generator | None, weight: Tensor, bias: Tensor, order: None
+        self, z: Tensor, tokens: Tensor, generator: torch.Generator | None, weight: Tensor, bias: Tensor, _order: None
     ) -> Tensor:
         """What `unrolled` reads: the shares of z (B, Z), and of the token before, in the first layer's gates."""
         of_tokens, of_z = weight.split([self.input.size, self.latent_inputs])
