@@ -125,14 +125,17 @@ def test_help_starts_fast_and_loads_nothing_heavy() -> None:
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert loaded == []
-    seconds = []
-    for _ in range(5):  # processor time: the clock on the wall also counts what else the machine does
+
+    def seconds(*command: str) -> float:
+        """Processor time: the clock on the wall also counts what else the machine does."""
         before = os.times()
-        done = subprocess.run([sys.executable, "-m", "cli.main", "--help"], capture_output=True, text=True, check=True)
+        subprocess.run([sys.executable, *command], capture_output=True, check=True)
         after = os.times()
-        seconds.append(sum(after[2:4]) - sum(before[2:4]))
-    assert done.stdout.startswith("Usage: seqvae ")
-    assert min(seconds) < 0.4
+        return sum(after[2:4]) - sum(before[2:4])
+
+    runs = [(seconds("-m", "cli.main", "--help"), seconds("-c", "import typer")) for _ in range(5)]
+    help_, typer = map(min, zip(*runs, strict=True))
+    assert help_ < 5 * typer  # twice is usual; torch alone takes more than fifteen times as long
 
 
 # --- what the commands make

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pretty_midi
 import pytest
 from tunes import melody, rows, write_tune, write_tunes
 
@@ -320,9 +321,13 @@ def test_shares_are_checked(tunes: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(not (SHARED / "nottingham").exists(), reason="the shared data are not on this machine")
 @pytest.mark.parametrize(("bars", "key"), [(2, "2bar"), (16, "16bar")])
 def test_nottingham_gives_magentas_windows_fast(tmp_path: Path, bars: int, key: str) -> None:
-    started = time.process_time()
+    some = sorted((SHARED / "nottingham").rglob("*.mid"))[::20]
+    begin = time.process_time()
     data = prepare([SHARED / "nottingham"], tmp_path / "data", MelodyOptions(bars=bars), workers=1)
-    assert time.process_time() - started < 1.034  # 1,000 files a second; three times as many are usual
+    prepared = time.process_time()
+    for path in some:  # what this machine can do: pretty_midi only reads, and in a twentieth of the files
+        pretty_midi.PrettyMIDI(str(path))
+    assert prepared - begin < 20 * (time.process_time() - prepared) / 4  # ten times as fast is usual
     golden = json.loads(gzip.decompress((SHARED / "golden" / "nottingham-windows.json.gz").read_bytes()))
     ids = rows(data)
     with (data.path / "index.csv").open(newline="") as file:

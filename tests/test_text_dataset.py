@@ -440,7 +440,7 @@ def test_penn_treebank_is_as_the_field_has_it(tmp_path: Path) -> None:
     started = time.process_time()
     options = TextOptions(split="spaces", vocabulary_size=None)
     data = prepare([train], tmp_path / "data", options, valid=[valid], test=[test])
-    assert time.process_time() - started < 6
+    assert time.process_time() - started < 20
     assert [len(data.split(name)) for name in SPLITS] == [42_068, 3_370, 3_761]
     assert data.split("test").lengths.sum() == 82_430
     assert data.tokenizer.vocabulary_size == 10_002  # as the field has it: 9,998 words, <s>, </s>, <unk> and <pad>
