@@ -18,26 +18,30 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BYTES = 1 if sys.platform == "darwin" else 1024  # in a unit of ru_maxrss
 UNCOUNTED = 2  # times that a work is done before: libraries choose their ways, memory grows to what is needed
+SHORTEST = 0.1  # seconds: a work that takes less is done as often as fits into them, and one of these times is told
 LAST_WORDS = 2000  # characters of what a child that failed has said
 
 
 @dataclass(frozen=True)
 class Timed:
-    """What doing a work once took."""
+    """What doing a work took."""
 
-    seconds: float
+    seconds: float  # of one time
     peak: int | None = None  # bytes, the most memory that its process has had so far
 
 
 def serve(work: Callable[[], object]) -> None:
-    """The child: do the work a few times, uncounted, then once for each line that comes in."""
+    """The child: do the work a few times, uncounted, then for each line that comes in."""
     answers, sys.stdout = sys.stdout, sys.stderr  # what the work prints is no answer
     for _ in range(UNCOUNTED):
-        work()
-    for _ in sys.stdin:
         start = time.perf_counter()
         work()
-        seconds = time.perf_counter() - start
+    times = max(1, int(SHORTEST / (time.perf_counter() - start)))
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        for _ in range(times):
+            work()
+        seconds = (time.perf_counter() - start) / times
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * BYTES
         print(json.dumps({"seconds": seconds, "peak": peak}), file=answers, flush=True)
 
@@ -60,7 +64,7 @@ class Served:
         self.process.communicate()
 
     def ask(self) -> Timed:
-        """Have the work done once. Raises RuntimeError with the child's last words if it has ended."""
+        """Have the work done. Raises RuntimeError with the child's last words if it has ended."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:

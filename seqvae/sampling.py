@@ -10,7 +10,7 @@ also stands in all places after the end. bos and pad are never said.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 from seqvae.beam import beam_search
 from seqvae.decoders import LSTMDecoder
 from seqvae.errors import OptionError
+from seqvae.few import FewSteps, suits
 
 
 @dataclass(frozen=True)
@@ -175,21 +176,34 @@ def _roll_out(
 ) -> Tensor:
     """z (B, Z) and the noise of each step, (steps, B or 1, V or 1) -> ids (B, T)."""
     eos = decoder.config.eos
-    ids = torch.full((len(z), length), 0 if eos is None else eos, device=z.device)
+    ids = torch.full((length, len(z)), 0 if eos is None else eos, device=z.device)
     ended = torch.zeros(len(z), dtype=torch.bool, device=z.device)
-    state, previous = decoder.start(z), None
-    for step in range(steps):
-        logits, state = decoder.step(state, previous)
+    step = FewSteps(decoder, z) if suits(decoder, z) else _steps(decoder, z)
+    previous = None
+    for place, noise in zip(ids.unbind(), [None] * steps if noises is None else noises.unbind(), strict=False):
+        logits = step(previous)
         if len(unsaid):
             logits.index_fill_(-1, unsaid, -torch.inf)
-        previous = draw(logits, None if noises is None else noises[step], temperature, top_k, top_p)
+        previous = draw(logits, noise, temperature, top_k, top_p)
         if eos is not None:
             previous = previous.masked_fill(ended, eos)
             ended |= previous == eos
-        ids[:, step] = previous
+        place.copy_(previous)
         if eos is not None and ended.all():
             break
-    return ids
+    return ids.t()
+
+
+def _steps(decoder: LSTMDecoder, z: Tensor) -> Callable[[Tensor | None], Tensor]:
+    """From latents (B, Z) the next step at each call: the last tokens (B), None before the first -> logits (B, V)."""
+    state = decoder.start(z)
+
+    def step(previous: Tensor | None) -> Tensor:
+        nonlocal state
+        logits, state = decoder.step(state, previous)
+        return logits
+
+    return step
 
 
 def parallel_scheduled_forward(

@@ -1,0 +1,103 @@
+"""An LSTM decoder's steps for a few sequences on a CPU, with little around the products.
+
+Of a few rows torch's steps are a matter of calls, not of arithmetic: forty a step, of some 5 us each. On arrays so
+small numpy's calls take a fifth of that. What is computed is that of `LSTMDecoder.step`, with the weights of `stepping`
+and sigmoid(a) = (1 + tanh(a/2)) / 2. The columns of g come times -2: for these tanh(a/2) is -tanh of the true gate.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seqvae.decoders import LSTMDecoder
+from seqvae.stepping import product_dtype
+
+ROWS = 16  # of more, torch's steps are as fast
+
+
+def suits(decoder: LSTMDecoder, z: Tensor) -> bool:
+    """Whether latents (B, Z) are best decoded here: a few, on a CPU, without autocast and dropout."""
+    if z.device.type != "cpu" or len(z) > ROWS or (decoder.training and decoder.dropout):
+        return False
+    return product_dtype(decoder.output.weight) in (torch.float32, torch.float64)
+
+
+class FewSteps:
+    """The steps of a decoder from latents (B, Z) on, without gradients."""
+
+    def __init__(self, decoder: LSTMDecoder, z: Tensor) -> None:
+        state = decoder.start(z)
+        weights = state.weights
+        biases = [state.context, *(layer.bias for layer in weights.layers[1:])]
+        self.layers = [
+            _Layer(layer.weight, bias, hidden, cell)
+            for layer, bias, hidden, cell in zip(weights.layers, biases, state.hidden, state.cell, strict=True)
+        ]
+        self.bos, self.tokens = decoder.bos, weights.tokens  # one-hot: a token's share of the gates is a row
+        self.rows = (decoder.input.rows if decoder.config.embedding_size else weights.tokens).detach().numpy()
+        self.embedded = decoder.config.embedding_size is not None
+        self.said = z.new_empty(len(z), weights.output.shape[1])
+        self.product = _product(self.layers[-1].own, weights.output, self.said)
+        self.logits, self.bias = self.said.numpy(), weights.output_bias.numpy()
+
+    def __call__(self, previous: Tensor | None) -> Tensor:
+        """The last tokens (B), None before the first -> logits (B, V), which the next call overwrites."""
+        first, *others = self.layers
+        hidden = first.step(self._share(previous))
+        for layer in others:
+            layer.below[...] = hidden
+            hidden = layer.step()
+        self.product()
+        self.logits += self.bias
+        return self.said
+
+    def _share(self, previous: Tensor | None) -> np.ndarray | None:
+        """What the last tokens add to the first layer's gates: (B, 4H) or (4H)."""
+        if previous is None and self.bos is None:
+            return None
+        rows = self.rows[self.bos if previous is None else previous.numpy()]
+        return (torch.from_numpy(rows) @ self.tokens).numpy() if self.embedded else rows
+
+
+class _Layer:
+    """Where a layer stands in B sequences, and arrays for its next step."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, hidden: Tensor, cell: Tensor) -> None:
+        B, H = hidden.shape
+        inputs = hidden.new_zeros(B, len(weight))  # what comes from below, if any, and the last hidden states
+        self.own = inputs[:, -H:]
+        self.own.copy_(hidden)
+        self.below, self.hidden = inputs.numpy()[:, :-H], self.own.numpy()
+        self.cell = cell.numpy().copy()
+        gates = hidden.new_empty(B, 4 * H)
+        self.product = _product(inputs, weight, gates)
+        self.gates, self.bias = gates.numpy(), bias.numpy()  # (B, 4H); (4H) or (B, 4H)
+        self.open = np.empty_like(self.gates)
+        self.parts = [self.open[:, n * H : (n + 1) * H] for n in (0, 1, 3)]  # i, f, o
+        self.minus_g = self.gates[:, 2 * H : 3 * H]
+        self.scratch = np.empty_like(self.cell)
+
+    def step(self, share: np.ndarray | None = None) -> np.ndarray:
+        """The next hidden states (B, H), from what `below` holds and a share of the gates to add."""
+        self.product()
+        gates, (i, f, o) = self.gates, self.parts
+        gates += self.bias
+        if share is not None:
+            gates += share
+        gates *= 0.5
+        np.tanh(gates, out=gates)
+        np.multiply(gates, 0.5, out=self.open)
+        self.open += 0.5
+        self.cell *= f
+        self.cell -= np.multiply(i, self.minus_g, out=self.scratch)
+        return np.multiply(o, np.tanh(self.cell, out=self.scratch), out=self.hidden)
+
+
+def _product(x: Tensor, weight: Tensor, out: Tensor) -> Callable[[], Tensor]:
+    """What puts x W into `out`: (B, K), (K, O) -> (B, O). Of a single row torch has a faster product than of many."""
+    if len(x) == 1:
+        return partial(torch.mv, weight.t(), x[0], out=out[0])
+    return partial(torch.mm, x, weight, out=out)
