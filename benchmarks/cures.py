@@ -28,7 +28,7 @@ import torch
 from benchmarks.drawing import draw_rate_distortion
 from benchmarks.judging import finished
 from benchmarks.machine import describe
-from data_prep.dataset import is_dataset, prepare
+from data_prep.dataset import fingerprint, is_dataset, prepare
 from data_prep.text import TextOptions
 from seqvae.checkpoint import load_model
 from seqvae.config import Config, DataConfig, ModelConfig, Phase, TrainConfig
@@ -183,6 +183,7 @@ def main() -> None:
     if options.samples < 1:
         parser.error(f"--samples {options.samples}: must be at least 1")
     settings = {"text": str(options.text.resolve()), "epochs": options.epochs, "samples": options.samples}
+    settings["state of its files"] = fingerprint([options.text], TextOptions())
     kept = options.out / SETTINGS
     if kept.exists() and (before := json.loads(kept.read_text())) != settings:
         parser.error(f"--out {options.out} was begun with {before}: give the same, or another folder")

@@ -82,11 +82,18 @@ def test_an_autoencoder_is_followed_by_a_new_decoder(name: str, whiten: bool) ->
     assert (before.whiten, after.whiten) == (False, whiten)
 
 
-def test_other_settings_in_the_same_folder_are_refused(run: Callable[..., str], capsys: pytest.CaptureFixture) -> None:
+def test_other_settings_and_texts_in_the_same_folder_are_refused(
+    run: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run("--rows", "none")
     with pytest.raises(SystemExit):
         run("--rows", "none", "--epochs", "3")
     assert "'epochs': 2" in capsys.readouterr().err
+    with (tmp_path / "text.txt").open("a") as file:
+        file.write("one more\n")
+    with pytest.raises(SystemExit):
+        run("--rows", "none")
+    assert "state of its files" in capsys.readouterr().err
 
 
 def test_no_samples_are_refused(run: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
