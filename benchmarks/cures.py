@@ -14,6 +14,7 @@ What has been trained is kept in FOLDER: the same command goes on after an inter
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import math
 import statistics
@@ -28,7 +29,8 @@ import torch
 from benchmarks.drawing import draw_rate_distortion
 from benchmarks.judging import finished
 from benchmarks.machine import describe
-from data_prep.dataset import fingerprint, is_dataset, prepare
+from data_prep import files
+from data_prep.dataset import is_dataset, prepare
 from data_prep.text import TextOptions
 from seqvae.checkpoint import load_model
 from seqvae.config import Config, DataConfig, ModelConfig, Phase, TrainConfig
@@ -170,6 +172,14 @@ def _cell(values: list[float], form: str) -> str:
     return mean if len(values) == 1 else f"{mean} +- {form.format(statistics.stdev(values))}"
 
 
+def sha256(text: Path) -> str:
+    """Of what stands in the files of a text."""
+    digest = hashlib.sha256()
+    for path in files.find_sources([text], files.TEXT):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def main() -> None:
     """Train what is not trained yet, and print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cures", description=__doc__.splitlines()[0])
@@ -183,14 +193,17 @@ def main() -> None:
     if options.samples < 1:
         parser.error(f"--samples {options.samples}: must be at least 1")
     settings = {"text": str(options.text.resolve()), "epochs": options.epochs, "samples": options.samples}
-    settings["state of its files"] = fingerprint([options.text], TextOptions())
+    if options.rows:
+        settings["sha256"] = sha256(options.text)
     kept = options.out / SETTINGS
-    if kept.exists() and (before := json.loads(kept.read_text())) != settings:
-        parser.error(f"--out {options.out} was begun with {before}: give the same, or another folder")
+    before = json.loads(kept.read_text()) if kept.exists() else settings
+    if changed := [name for name in settings.keys() & before.keys() if settings[name] != before[name]]:
+        told = ", ".join(f"{name} {before[name]}" for name in sorted(changed))
+        parser.error(f"--out {options.out} was begun with {told}: give the same, or another folder")
     dataset = options.out / "dataset"
     if not is_dataset(dataset):
         prepare([options.text], dataset, TextOptions())
-    kept.write_text(json.dumps(settings))
+    kept.write_text(json.dumps(before | settings))
     for seed in options.seeds:
         for name in options.rows:
             start = time.monotonic()

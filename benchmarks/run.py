@@ -2,10 +2,11 @@
 
     python -m benchmarks.run [--magenta PYTHON] [--threads 2] [--rounds 5] [--only WORDS] [--melodies FOLDER]
 
-PYTHON is the interpreter of the environment that benchmarks/magenta/setup.sh makes. Each work runs in a process of its
-own, twice without being counted; then seqvae and Magenta take turns, A B A B. A figure is the median over the rounds, a
-ratio that of the medians (how many times as fast seqvae is), with the smallest and the largest of single rounds behind
-it. Both have random weights and train on the same windows, those of samples/melodies.
+PYTHON is the interpreter of the environment that benchmarks/magenta/setup.sh makes. Each work runs in a process of
+its own, twice without being counted; then seqvae and Magenta take turns, A B A B; a work of less than 0.1 s is done
+as often in each turn as fills them. A figure is the median over the rounds, a ratio that of the medians (how many
+times as fast seqvae is), with the smallest and the largest of single rounds behind it. Both have random weights and
+train on the same windows, those of samples/melodies.
 
 Magenta trains with scheduled sampling, as its configuration does, one step after the other. seqvae can do just that
 ("exact"), in two passes ("parallel", as its preset does once sampling has begun), or not at all; Magenta without it

@@ -1,4 +1,4 @@
-"""A work that is timed in a process of its own, each time another process asks for it.
+"""A work that is timed in a process of its own, whenever another process asks for it.
 
     parent: an empty line      child: {"seconds": 1.25, "peak": 512000000}      ... until the parent closes the pipe
 
@@ -7,6 +7,7 @@ waits takes no processor time. Standard library only: the peer's interpreter rea
 """
 
 import json
+import math
 import resource
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BYTES = 1 if sys.platform == "darwin" else 1024  # in a unit of ru_maxrss
 UNCOUNTED = 2  # times that a work is done before: libraries choose their ways, memory grows to what is needed
-SHORTEST = 0.1  # seconds: a work that takes less is done as often as fits into them, and one of these times is told
+SHORTEST = 0.1  # seconds: a work that takes less is done as often as fills them, and the mean is told
 LAST_WORDS = 2000  # characters of what a child that failed has said
 
 
@@ -33,17 +34,18 @@ class Timed:
 def serve(work: Callable[[], object]) -> None:
     """The child: do the work a few times, uncounted, then for each line that comes in."""
     answers, sys.stdout = sys.stdout, sys.stderr  # what the work prints is no answer
-    for _ in range(UNCOUNTED):
-        start = time.perf_counter()
-        work()
-    times = max(1, int(SHORTEST / (time.perf_counter() - start)))
+    times = math.ceil(SHORTEST / min(_seconds(work, 1) for _ in range(UNCOUNTED)))
     for _ in sys.stdin:
-        start = time.perf_counter()
-        for _ in range(times):
-            work()
-        seconds = (time.perf_counter() - start) / times
+        seconds = _seconds(work, times) / times
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * BYTES
         print(json.dumps({"seconds": seconds, "peak": peak}), file=answers, flush=True)
+
+
+def _seconds(work: Callable[[], object], times: int) -> float:
+    start = time.perf_counter()
+    for _ in range(times):
+        work()
+    return time.perf_counter() - start
 
 
 class Served:

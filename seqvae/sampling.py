@@ -178,10 +178,11 @@ def _roll_out(
     eos = decoder.config.eos
     ids = torch.full((length, len(z)), 0 if eos is None else eos, device=z.device)
     ended = torch.zeros(len(z), dtype=torch.bool, device=z.device)
-    step = FewSteps(decoder, z) if suits(decoder, z) else _steps(decoder, z)
+    next_logits = FewSteps(decoder, z) if suits(decoder, z) else _torch_steps(decoder, z)
+    noise_of_steps = [None] * steps if noises is None else noises.unbind()
     previous = None
-    for place, noise in zip(ids.unbind(), [None] * steps if noises is None else noises.unbind(), strict=False):
-        logits = step(previous)
+    for place, noise in zip(ids[:steps].unbind(), noise_of_steps, strict=True):
+        logits = next_logits(previous)
         if len(unsaid):
             logits.index_fill_(-1, unsaid, -torch.inf)
         previous = draw(logits, noise, temperature, top_k, top_p)
@@ -194,16 +195,16 @@ def _roll_out(
     return ids.t()
 
 
-def _steps(decoder: LSTMDecoder, z: Tensor) -> Callable[[Tensor | None], Tensor]:
+def _torch_steps(decoder: LSTMDecoder, z: Tensor) -> Callable[[Tensor | None], Tensor]:
     """From latents (B, Z) the next step at each call: the last tokens (B), None before the first -> logits (B, V)."""
     state = decoder.start(z)
 
-    def step(previous: Tensor | None) -> Tensor:
+    def next_logits(previous: Tensor | None) -> Tensor:
         nonlocal state
         logits, state = decoder.step(state, previous)
         return logits
 
-    return step
+    return next_logits
 
 
 def parallel_scheduled_forward(

@@ -88,12 +88,14 @@ def test_other_settings_and_texts_in_the_same_folder_are_refused(
     run("--rows", "none")
     with pytest.raises(SystemExit):
         run("--rows", "none", "--epochs", "3")
-    assert "'epochs': 2" in capsys.readouterr().err
+    assert "begun with epochs 2: give" in capsys.readouterr().err
     with (tmp_path / "text.txt").open("a") as file:
         file.write("one more\n")
     with pytest.raises(SystemExit):
         run("--rows", "none")
-    assert "state of its files" in capsys.readouterr().err
+    assert "begun with sha256" in capsys.readouterr().err
+    (tmp_path / "text.txt").unlink()
+    assert cures.ROWS["none"].title in run("--rows")  # the table alone
 
 
 def test_no_samples_are_refused(run: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from seqvae.config import ModelConfig
 from seqvae.sampling import generate
 from seqvae.vae import SequenceVAE
 
-SENTENCES = {"bos": 7, "eos": 7, "pad": 8}
+SENTENCES = {"bos": 7, "eos": 6, "pad": 8}
 MODELS = {
     "melodies": ModelConfig(decoder_size=5, decoder_layers=2, latent_size=4, vocabulary_size=9, length=6),
     "one-hot sentences": ModelConfig(decoder_size=5, decoder_layers=1, vocabulary_size=9, length=6, **SENTENCES),
@@ -19,8 +19,7 @@ MODELS = {
         **{"embedding_size": 3, "decoder_size": 5, "decoder_layers": 3, "vocabulary_size": 9, "length": 6}, **SENTENCES
     ),
     "tied, without biases": ModelConfig(
-        **{"embedding_size": 5, "decoder_size": 5, "vocabulary_size": 9, "length": 6, "tied": True, "bias": False},
-        **SENTENCES,
+        **{"embedding_size": 5, "decoder_size": 5, "vocabulary_size": 9, "length": 6, "tied": True, "bias": False}
     ),
     "z at the start": ModelConfig(
         **{"decoder_size": 5, "vocabulary_size": 9, "length": 6, "latent_to": "start", "initial_state": "shared"}
@@ -58,18 +57,40 @@ def test_steps_are_the_teacher_forced_pass(config: ModelConfig, rows: int) -> No
 
 @pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
 @pytest.mark.parametrize("options", [{}, {"temperature": 0.0}, {"temperature": 1.5, "top_k": 4}, {"top_p": 0.8}])
-def test_a_few_sequences_are_those_of_many(config: ModelConfig, options: dict[str, float]) -> None:
-    """Of many, torch takes the steps; with noise in common each sequence is the same beside others and alone."""
-    model = decoding(config).float()
-    z = latents(model, 40).float()
-    many = generate(model.decoder, z, 6, **options, generator=torch.Generator().manual_seed(3), shared_noise=True)
-    assert not few.suits(model.decoder, z)
-    for rows in (1, 5):
-        assert few.suits(model.decoder, z[:rows])
+@pytest.mark.parametrize("rows", [0, 1, 5])
+def test_sequences_are_those_of_torchs_steps(
+    config: ModelConfig, options: dict[str, float], rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = decoding(config)
+    z, found = latents(model, rows), []
+    for suits in (few.suits, lambda decoder, z: False):
+        monkeypatch.setattr(sampling, "suits", suits)
+        found.append(generate(model.decoder, z, 6, **options, generator=torch.Generator().manual_seed(3)))
+    assert few.suits(model.decoder, z)
+    assert found[0].shape == (rows, 6)
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("shared_noise", [True, False])
+def test_many_sequences_are_decoded_as_a_few(shared_noise: bool) -> None:
+    model = decoding(MODELS["melodies"])
+    z, found = latents(model, few.ROWS + 1), []
+    for part in (z, z[: few.ROWS]):
         noise = torch.Generator().manual_seed(3)
-        found = generate(model.decoder, z[:rows], 6, **options, generator=noise, shared_noise=True)
-        assert torch.equal(found, many[:rows])
-    assert len({tuple(row) for row in many.tolist()}) > 1 or not config.latent_size
+        found.append(generate(model.decoder, part, 6, generator=noise, shared_noise=shared_noise))
+    if not shared_noise:  # a row's number is drawn beside those of all others: only the first step's are the same
+        found = [ids[:, :1] for ids in found]
+    assert torch.equal(found[0][: few.ROWS], found[1])
+    assert len({tuple(ids) for ids in found[0].tolist()}) > 1
+
+
+def test_what_is_not_finite_passes_silently(recwarn: pytest.WarningsRecorder) -> None:
+    model = decoding(MODELS["melodies"])
+    with torch.inference_mode():
+        for parameter in model.decoder.parameters():
+            parameter.mul_(1e300)
+        few.FewSteps(model.decoder, 1e300 * latents(model, 2))(torch.tensor([1, 2]))
+    assert not recwarn.list
 
 
 def test_large_gates_stay_finite_and_silent(recwarn: pytest.WarningsRecorder) -> None:
@@ -89,6 +110,7 @@ def test_what_suits() -> None:
     assert not few.suits(decoder, torch.zeros(few.ROWS + 1, z.shape[1]))
     with torch.autocast("cpu", torch.bfloat16):
         assert not few.suits(decoder, z)
+    assert not few.suits(decoder, z.double())
     assert not few.suits(decoder.bfloat16(), z.bfloat16())
     dropping = decoding(replace(MODELS["melodies"], dropout=0.5)).float()
     assert few.suits(dropping.decoder, z)

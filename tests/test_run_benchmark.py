@@ -1,5 +1,7 @@
 """The pieces of `benchmarks.run` on small settings, without its peer."""
 
+import io
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import precision, works
+from benchmarks import precision, serving, works
 from benchmarks.magenta.compare import same_training
 from benchmarks.rates import matrix_rates, training_operations
 from benchmarks.run import Bench, Row, columns, heading, line, make, rows, shares
@@ -64,6 +66,21 @@ def test_a_child_answers_each_line_with_its_time_and_memory(tmp_path: Path) -> N
     assert first.peak is not None
     assert first.peak <= second.peak
     assert child.process.returncode == 0
+
+
+def test_a_short_work_is_timed_over_a_tenth_of_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, done, answers = [0.0], [], io.StringIO()
+
+    def work() -> None:
+        done.append(1)
+        clock[0] += 0.03 if len(done) > 1 else 0.5  # the first one is slow
+
+    monkeypatch.setattr(serving.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n\n"))
+    monkeypatch.setattr(sys, "stdout", answers)
+    serving.serve(work)
+    assert len(done) == serving.UNCOUNTED + 2 * 4
+    assert [json.loads(line)["seconds"] for line in answers.getvalue().splitlines()] == pytest.approx([0.03, 0.03])
 
 
 def test_a_child_that_fails_is_quoted(tmp_path: Path) -> None:
