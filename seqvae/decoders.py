@@ -60,7 +60,7 @@ class LSTMDecoder(nn.Module):
         super().__init__()
         self.config = config
         self.layers, self.size = config.decoder_layers, config.decoder_size
-        self.bos, self.dropout = config.bos, config.dropout
+        self.bos = config.bos
         self.latent_inputs = config.latent_size if config.latent_to == "steps" else 0
         self.input = TokenInput(config)
         states = self.layers * (2 if config.initial_state == "separate" else 1)
@@ -98,12 +98,12 @@ class LSTMDecoder(nn.Module):
             (steps,), _ = unrolled.run(self.lstm, partial(self._gates, z, tokens, generator), state)
             outputs = steps.transpose(0, 1)
         else:
-            inputs = dropped_out(self._read(tokens[:, :-1]), self._dropout, generator)  # (B, T, E)
+            inputs = dropped_out(self._read(tokens[:, :-1]), self.dropout, generator)  # (B, T, E)
             if self.latent_inputs:
                 of_z = z.to(inputs.dtype).unsqueeze(1).expand(-1, tokens.shape[1], -1)
                 inputs = torch.cat([inputs, of_z], dim=-1)
             outputs, _ = recurrence.run(self.lstm, inputs, state)
-        return dropped_out(outputs, self._dropout, generator)
+        return dropped_out(outputs, self.dropout, generator)
 
     def _gates(
         self, z: Tensor, tokens: Tensor, generator: torch.Generator | None, weight: Tensor, bias: Tensor, _order: None
@@ -111,8 +111,8 @@ class LSTMDecoder(nn.Module):
         """What `unrolled` reads: the shares of z (B, Z), and of the token before, in the first layer's gates."""
         of_tokens, of_z = weight.split([self.input.size, self.latent_inputs])
         same = torch.addmm(bias, z, of_z) if self.latent_inputs else bias  # at each step
-        if self.config.embedding_size or self._dropout:
-            inputs = dropped_out(self._read(tokens[:, :-1]), self._dropout, generator)
+        if self.config.embedding_size or self.dropout:
+            inputs = dropped_out(self._read(tokens[:, :-1]), self.dropout, generator)
             return (inputs.transpose(0, 1) @ of_tokens).add_(same)
         bos = self.bos
         if bos is None:  # a row of zeros stands for it
@@ -144,12 +144,13 @@ class LSTMDecoder(nn.Module):
             now, next_cell = pointwise(gates, state.cell[number])
             hidden.append(now.to(weights.output.dtype))
             cell.append(next_cell)
-        logits = plus_product(weights.output_bias, dropped_out(hidden[-1], self._dropout, generator), weights.output)
+        logits = plus_product(weights.output_bias, dropped_out(hidden[-1], self.dropout, generator), weights.output)
         return logits, DecoderState(hidden, cell, state.context, weights)
 
     @property
-    def _dropout(self) -> float:
-        return self.dropout if self.training else 0.0
+    def dropout(self) -> float:
+        """The share of inputs and outputs that is dropped now: none but in training."""
+        return self.config.dropout if self.training else 0.0
 
     def _with_token(
         self, gates: Tensor, weights: Tensor, previous: Tensor | None, generator: torch.Generator | None
@@ -159,8 +160,8 @@ class LSTMDecoder(nn.Module):
             if self.bos is None:
                 return gates
             previous = torch.full((len(gates),), self.bos, device=gates.device)
-        if self.config.embedding_size or self._dropout:
-            return plus_product(gates, dropped_out(self.input(previous), self._dropout, generator), weights)
+        if self.config.embedding_size or self.dropout:
+            return plus_product(gates, dropped_out(self.input(previous), self.dropout, generator), weights)
         return gates.add_(F.embedding(previous, weights))
 
     def step_weights(self) -> StepWeights:

@@ -21,7 +21,7 @@ ROWS = 16  # 6 ms of 32 steps are saved, of however many rows; of `melody-2bar`'
 
 def suits(decoder: LSTMDecoder, z: Tensor) -> bool:
     """Whether latents (B, Z) are best decoded here: a few, on a CPU, in the weights' precision, without dropout."""
-    if z.device.type != "cpu" or len(z) > ROWS or (decoder.training and decoder.dropout):
+    if z.device.type != "cpu" or len(z) > ROWS or decoder.dropout:
         return False
     dtype = product_dtype(decoder.output.weight)
     return dtype in (torch.float32, torch.float64) and z.dtype == decoder.output.weight.dtype == dtype
