@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Normal
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from seqvae import recurrence, unrolled
 from seqvae.config import ModelConfig
@@ -58,43 +57,36 @@ class LSTMEncoder(nn.Module):
 
     def _summary(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
         """(B, T) -> (B, H), of both directions (B, 2H)."""
+        directions = 2 if self.lstm.bidirectional else 1
+
+        def ids(order: Tensor | None) -> Tensor:
+            return tokens.t() if order is None else tokens.t().gather(0, order)
+
+        def vectors(order: Tensor | None) -> Tensor:
+            return self.input(ids(order))
+
+        def gates(weight: Tensor, bias: Tensor, order: Tensor | None) -> Tensor:
+            return self.input.times(ids(order), weight, bias)
+
         if unrolled.suits(self.lstm, *tokens.shape):
-            return self._unrolled(tokens, lengths)
-        if self.lstm.bidirectional and lengths is not None:  # the way back begins at each sequence's own end
-            packed = pack_padded_sequence(self.input(tokens), lengths.cpu(), batch_first=True, enforce_sorted=False)
-            outputs, hidden = recurrence.run(self.lstm, packed)
+            steps, last = unrolled.run(self.lstm, gates, lengths=lengths)
+        elif lengths is not None:
+            steps, last = recurrence.run_lengths(self.lstm, vectors, lengths)
         else:
-            outputs, hidden = recurrence.run(self.lstm, self.input(tokens))
-        if self.summary == "last" and self.lstm.bidirectional:
-            return torch.cat([hidden[-2], hidden[-1]], dim=-1)  # hidden: (directions * layers, B, H)
-        if self.summary == "last" and lengths is None:
-            return hidden[-1]
-        if isinstance(outputs, PackedSequence):
-            outputs, _ = pad_packed_sequence(outputs, batch_first=True)
-        return self._of_steps(outputs, lengths)
-
-    def _unrolled(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
-        """The same, of a large batch on a CPU."""
-        steps = tokens.t()
-
-        def read(weight: Tensor, bias: Tensor, order: Tensor | None) -> Tensor:
-            return self.input.times(steps if order is None else steps.gather(0, order), weight, bias)
-
-        outputs, hidden = unrolled.run(self.lstm, read, lengths=lengths)
+            outputs, last = recurrence.run(self.lstm, self.input(tokens))
+            steps = [outputs.transpose(0, 1)]
         if self.summary == "last":
-            return torch.cat([*hidden[-len(outputs) :]], dim=-1)
-        return self._of_steps(unrolled.together(outputs, lengths).transpose(0, 1), lengths)
+            return torch.cat([*last[-directions:]], dim=-1)
+        return self._pooled(recurrence.together(steps, lengths), lengths)
 
-    def _of_steps(self, outputs: Tensor, lengths: Tensor | None) -> Tensor:
-        """The summary of (B, T, H), of which `lengths` (B) count."""
+    def _pooled(self, outputs: Tensor, lengths: Tensor | None) -> Tensor:
+        """Mean or maximum over the steps of (T, B, H), of which `lengths` (B) count."""
         if lengths is None:
-            return outputs.mean(1) if self.summary == "mean" else outputs.amax(1)
-        if self.summary == "last":
-            return outputs[torch.arange(len(lengths), device=lengths.device), lengths - 1]
-        counts = length_mask(lengths, outputs.shape[1]).unsqueeze(-1)
+            return outputs.mean(0) if self.summary == "mean" else outputs.amax(0)
+        counts = length_mask(lengths, len(outputs)).t().unsqueeze(-1)
         if self.summary == "mean":
-            return (outputs * counts).sum(1) / lengths.unsqueeze(1)
-        return outputs.masked_fill(~counts, -torch.inf).amax(1)
+            return (outputs * counts).sum(0) / lengths.unsqueeze(1)
+        return outputs.masked_fill(~counts, -torch.inf).amax(0)
 
 
 class NoEncoder(nn.Module):

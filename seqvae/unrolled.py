@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from seqvae.recurrence import layered
 from seqvae.stepping import scaled_weights
 
 # Of fewer rows torch's LSTM is as fast: it lays out W_hh once for all steps, which pays where a step is little work.
@@ -52,57 +53,25 @@ def run(
             (T, B, 4H), in a tensor of its own, which is overwritten. The order (T, B) holds the step that stands at
             each place; None: all as they are.
         state: hidden states and cells (layers, B, H) before the first step, of an LSTM of one direction; None: 0.
-        lengths: (B), how many steps count, at least 1; None: all. The way back begins at each sequence's own end.
+        lengths: (B), how many steps count, at least 1; None: all.
 
     Returns:
-        Outputs (T, B, H) of each direction, in the order in which it reads (see `together`), and the last hidden states
-        (layers * directions, B, H). What lies beyond a length means nothing. Their gradient can be taken once.
+        As `recurrence.layered` does. Their gradient can be taken once.
     """
-    directions = 2 if lstm.bidirectional else 1
-    outputs: list[Tensor] = []
-    last: list[Tensor] = []
-    for layer in range(lstm.num_layers):
-        below = together(outputs, lengths) if outputs else None
-        outputs = []
-        for number in range(layer * directions, (layer + 1) * directions):
-            inputs, recurrent, bias = scaled_weights(lstm, number)
-            order = backwards(outputs[0].shape[0], outputs[0].shape[1], lengths) if outputs else None
-            gates = read(inputs, bias, order) if below is None else _through(below, inputs, bias, order)
-            B, H = gates.shape[1], lstm.hidden_size
-            hidden, cell = (part[number] for part in state) if state else [gates.new_zeros(B, H)] * 2
-            outputs.append(_Layer.apply(gates, recurrent, hidden, cell))
-            del gates  # before the next ones are made
-            last.append(outputs[-1][-1] if lengths is None else outputs[-1][lengths - 1, torch.arange(B)])
-    return outputs, torch.stack(last)
+
+    def way(number: int, below: Tensor | None, order: Tensor | None) -> Tensor:
+        inputs, recurrent, bias = scaled_weights(lstm, number)
+        gates = read(inputs, bias, order) if below is None else _through(below, inputs, bias)
+        nothing = gates.new_zeros(gates.shape[1], lstm.hidden_size)
+        hidden, cell = (part[number] for part in state) if state else (nothing, nothing)
+        return _Layer.apply(gates, recurrent, hidden, cell)
+
+    return layered(lstm, way, lengths)
 
 
-def together(outputs: list[Tensor], lengths: Tensor | None) -> Tensor:
-    """What `run` gives of each direction (T, B, H), step by step side by side: of two (T, B, 2H)."""
-    if len(outputs) == 1:
-        return outputs[0]
-    ahead, back = outputs
-    return torch.cat([ahead, _reordered(back, backwards(back.shape[0], back.shape[1], lengths))], dim=-1)
-
-
-def backwards(T: int, B: int, lengths: Tensor | None) -> Tensor:
-    """For each place the step that stands there if a sequence is read from its end, what lies beyond left where it is.
-
-    T steps of B sequences, of which `lengths` (B) count -> (T, B). It undoes itself.
-    """
-    steps = torch.arange(T).unsqueeze(1)
-    ends = torch.full((B,), T) if lengths is None else lengths
-    return torch.where(steps < ends, ends - 1 - steps, steps)
-
-
-def _through(x: Tensor, weight: Tensor, bias: Tensor, order: Tensor | None) -> Tensor:
-    """x W + b of the steps of x (T, B, I), in an order (T, B) if there is one: (T, B, 4H)."""
-    x = x if order is None else _reordered(x, order)
+def _through(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """x W + b of the steps of x (T, B, I): (T, B, 4H)."""
     return torch.addmm(bias, x.flatten(0, 1), weight).unflatten(0, x.shape[:2])
-
-
-def _reordered(x: Tensor, order: Tensor) -> Tensor:
-    """The steps of (T, B, H) in an order (T, B)."""
-    return x[order, torch.arange(order.shape[1])]
 
 
 class _Layer(torch.autograd.Function):

@@ -10,7 +10,7 @@ from small_trainings import config, melodies, sentences, weights
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from seqvae import unrolled
+from seqvae import recurrence, unrolled
 from seqvae.config import ModelConfig
 from seqvae.training import train
 from seqvae.vae import SequenceVAE
@@ -65,7 +65,7 @@ def test_outputs_states_and_gradients_are_those_of_torch(lstm: Callable[..., nn.
     of = [x, *module.parameters(), *(state or ())]
     outputs, (hidden, _) = module(x, state)
     found, states = unrolled.run(module, read(x), state)
-    found = unrolled.together(found, None)
+    found = recurrence.together(found, None)
     torch.testing.assert_close((found, states), (outputs, hidden))
     torch.testing.assert_close(gradients(found, states, of), gradients(outputs, hidden, of))
 
@@ -78,17 +78,10 @@ def test_what_lies_beyond_a_length_has_no_part(lstm: Callable[..., nn.LSTM], dir
     outputs, (hidden, _) = module(packed)
     outputs, _ = pad_packed_sequence(outputs)
     found, states = unrolled.run(module, read(x), lengths=LENGTHS)
-    found = unrolled.together(found, LENGTHS) * (torch.arange(T).unsqueeze(1) < LENGTHS).unsqueeze(-1)
+    found = recurrence.together(found, LENGTHS) * (torch.arange(T).unsqueeze(1) < LENGTHS).unsqueeze(-1)
     torch.testing.assert_close((found, states), (outputs, hidden))
     of = [x, *module.parameters()]
     torch.testing.assert_close(gradients(found, states, of), gradients(outputs, hidden, of))
-
-
-def test_reading_from_the_end_twice_is_reading_from_the_start() -> None:
-    order = unrolled.backwards(T, B, LENGTHS)
-    assert order[:, 1].tolist() == [1, 0, 2, 3, 4, 5]
-    torch.testing.assert_close(order.gather(0, order), torch.arange(T).unsqueeze(1).expand(T, B))
-    assert unrolled.backwards(3, 1, None).flatten().tolist() == [2, 1, 0]
 
 
 def test_a_second_gradient_of_the_same_pass_is_refused(lstm: Callable[..., nn.LSTM]) -> None:
