@@ -21,11 +21,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.datasets import write_sentences, write_windows
 from benchmarks.machine import describe
 from benchmarks.rates import training_operations
 from benchmarks.training import training_step
-from benchmarks.windows import write_windows
-from seqvae.config import Config
+from data_prep.ragged import Ragged
+from data_prep.tokenizers.text import EOS
+from seqvae.config import TEXT, Config
 from seqvae.data import SequenceData
 from seqvae.devices import autocast, choose_precision
 from seqvae.presets import preset
@@ -34,7 +36,9 @@ from seqvae.updating import update
 from seqvae.vae import SequenceVAE
 
 SMALL, BIG = "melody-2bar", "melody-2bar-big"
-WINDOWS = 100_000
+WORDS, PTB = "text-words", "ptb-vae"
+WINDOWS, SENTENCES = 100_000, 42_068
+VOCABULARY, MEAN, DEVIATION, LONGEST = 10_000, 22.1, 10.1, 83  # words, and ids of a sentence, of Penn Treebank
 MATRIX = 8192  # rows and columns of the products that give the device's rate
 CLOSE = {"fp32": 1e-4, "bf16": 3e-2}  # of a gradient's norm, as against float64 on the processor
 CUDNN = ("aten::_cudnn_rnn", "aten::_cudnn_rnn_backward")
@@ -45,7 +49,8 @@ class Bench:
     """What all checks and speeds need."""
 
     device: torch.device
-    data: SequenceData
+    windows: SequenceData
+    sentences: SequenceData
     seconds: float  # for each speed
 
     def wait(self) -> None:
@@ -70,6 +75,22 @@ class Bench:
             rates.append(rounds / (time.perf_counter() - start))
         return statistics.median(rates)
 
+    def of(self, name: str) -> tuple[Config, SequenceData]:
+        """A preset, and the data for it."""
+        config = preset(name)
+        if config.data.kind != TEXT:
+            return config, self.windows
+        read = self.sentences.tokenizer
+        sizes: dict[str, Any] = {
+            "bos": read.bos,
+            "eos": read.eos,
+            "pad": read.pad,
+            "blank": read.blank,
+            "length": read.length,
+        }
+        model = replace(config.model, vocabulary_size=read.vocabulary_size, **sizes)
+        return replace(config, model=model), self.sentences
+
     def model(self, config: Config) -> SequenceVAE:
         """One with random weights."""
         torch.manual_seed(0)
@@ -77,14 +98,14 @@ class Bench:
 
     def trainer(self, name: str, batch_size: int, **changes: Any) -> Callable[[], object]:
         """A training step of a preset with some changes: batch, pass, gradient, clipping, optimizer."""
-        config = preset(name)
+        config, data = self.of(name)
         training = replace(config.training, batch_size=batch_size, **changes)
-        return training_step(self.model(config), training, self.data, self.device)
+        return training_step(self.model(config), training, data, self.device)
 
 
-def kernels(bench: Bench) -> str:
+def kernels(bench: Bench, name: str) -> str:
     """Teacher-forced passes, forward and backward, are cuDNN's."""
-    step = bench.trainer(SMALL, 512)
+    step = bench.trainer(name, 512)
     step()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         step()
@@ -93,9 +114,9 @@ def kernels(bench: Bench) -> str:
     return f"not called: {', '.join(missing)}" if missing else ""
 
 
-def waiting(bench: Bench) -> str:
+def waiting(bench: Bench, name: str) -> str:
     """No step of training waits for the device."""
-    step = bench.trainer(SMALL, 512)
+    step = bench.trainer(name, 512)
     for _ in range(3):
         step()
     torch.cuda.set_sync_debug_mode("error")
@@ -111,9 +132,9 @@ def waiting(bench: Bench) -> str:
 
 def resident(bench: Bench) -> str:
     """Batches cut on the device are those that the file gives."""
-    file = SequenceData(bench.data.dataset.path)
+    file = SequenceData(bench.windows.dataset.path)
     for step in range(3):
-        given, wanted = (data.training_batch(step, 64, 7, 5).tokens for data in (bench.data, file))
+        given, wanted = (data.training_batch(step, 64, 7, 5).tokens for data in (bench.windows, file))
         if bench.device.type != given.device.type:
             return f"batches come from {given.device}"
         if not torch.equal(given.cpu(), wanted):
@@ -121,17 +142,20 @@ def resident(bench: Bench) -> str:
     return ""
 
 
-def gradients(bench: Bench, precision: str) -> str:
+def gradients(bench: Bench, name: str, precision: str) -> str:
     """Loss and gradients are those of the plain float64 computation on the processor."""
-    config = preset(SMALL)
-    batch = bench.data.first("train", 32).tokens
+    config, data = bench.of(name)
+    # Each device has dropout of its own, and of what is almost equal bf16 may find another to be the largest
+    config = replace(config, model=replace(config.model, dropout=0.0, summary="last"))
+    given = data.first("train", 32)
     found = []
     for device, dtype, low in ((torch.device("cpu"), torch.float64, "fp32"), (bench.device, torch.float32, precision)):
-        model = bench.model(config).to(device, dtype)
+        model, batch = bench.model(config).to(device, dtype), given.to(device)
         z = torch.randn(len(batch), config.model.latent_size, generator=torch.Generator().manual_seed(1))
         with autocast(device, low):
-            posterior = model.encode(batch.to(device))
-            lost = model.distortion(posterior.loc + posterior.scale * z.to(device, dtype), batch.to(device))
+            posterior = model.encode(batch.tokens, batch.lengths)
+            sampled = posterior.loc + posterior.scale * z.to(device, dtype)
+            lost = model.distortion(sampled, batch.tokens, batch.lengths)
         lost.mean().backward()
         found.append({name: cast(Tensor, each.grad).double().cpu() for name, each in model.named_parameters()})
     errors = {name: ((found[1][name] - true).norm() / true.norm()).item() for name, true in found[0].items()}
@@ -172,11 +196,13 @@ def recordings(bench: Bench) -> str:
 def checks(bench: Bench) -> Iterator[tuple[str, Callable[[], str]]]:
     """What must hold."""
     if bench.device.type == "cuda":
-        yield "teacher-forced passes are cuDNN's", lambda: kernels(bench)
-        yield "a training step does not wait for the device", lambda: waiting(bench)
+        for name in (SMALL, WORDS):
+            yield f"{name}: teacher-forced passes are cuDNN's", partial(kernels, bench, name)
+            yield f"{name}: a training step waits for nothing", partial(waiting, bench, name)
         yield "the data live on the device, and are the same", lambda: resident(bench)
     for precision in dict.fromkeys(("fp32", choose_precision("auto", bench.device))):
-        yield f"gradients in {precision} as in float64", partial(gradients, bench, precision)
+        for name in (SMALL, WORDS):
+            yield f"{name}: gradients in {precision} as in float64", partial(gradients, bench, name, precision)
     yield "recorded sampling gives what unrecorded gives", lambda: recordings(bench)
 
 
@@ -215,6 +241,10 @@ def speeds(bench: Bench) -> Iterator[tuple[str, Callable[[], str]]]:
         share = rate * training_operations(preset(name).model) / (matrix[0] if matrix else float("nan"))
         return f"{rate:12,.0f} sequences/s, {share:.0%} of the matrix rate"
 
+    def reading(batch_size: int) -> str:
+        words = cast(Ragged, bench.sentences.train).lengths.sum() / bench.sentences.steps_per_epoch(batch_size)
+        return f"{words * bench.rate(bench.trainer(PTB, batch_size)):12,.0f} words/s"
+
     def sampling(rows: int) -> str:
         return f"{rows * bench.rate(sampler(bench, rows)):12,.0f} melodies/s"
 
@@ -228,6 +258,8 @@ def speeds(bench: Bench) -> Iterator[tuple[str, Callable[[], str]]]:
             f"{BIG}: teacher-forced, batch {size}",
             partial(training, BIG, size, scheduled_sampling="none"),
         )
+    for size in (32, 512) if bench.device.type == "cuda" else (32,):
+        yield f"{PTB}: training, batch {size}", partial(reading, size)
     for rows in (1, 512, 4096, 32768) if bench.device.type == "cuda" else (1, 32):
         yield f"{SMALL}: {rows} samples at a time", partial(sampling, rows)
 
@@ -237,6 +269,19 @@ def windows(folder: Path) -> SequenceData:
     rng = np.random.default_rng(0)
     ids = {name: rng.integers(0, 90, (n, 32), np.uint8) for name, n in (("train", WINDOWS), ("valid", 8), ("test", 8))}
     return SequenceData(write_windows(folder / "windows", ids).path)
+
+
+def sentences(folder: Path) -> SequenceData:
+    """Random sentences of Penn Treebank's lengths."""
+    rng = np.random.default_rng(0)
+    ids = {}
+    for name, n in (("train", SENTENCES), ("valid", 8), ("test", 8)):
+        lengths = rng.gamma((MEAN / DEVIATION) ** 2, DEVIATION**2 / MEAN, n).round().clip(2, LONGEST).astype(np.int64)
+        ends = lengths.cumsum()
+        words = rng.integers(4, VOCABULARY + 4, ends[-1])
+        words[ends - 1] = EOS
+        ids[name] = Ragged(words, np.concatenate([[0], ends]))
+    return SequenceData(write_sentences(folder / "sentences", ids, VOCABULARY).path)
 
 
 def attempted(work: Callable[[], str]) -> tuple[str, bool]:
@@ -258,8 +303,8 @@ def main() -> None:
         parser.error("--device cuda: there is no GPU here; --device cpu tries all that needs none")
     lines, failed = [], False
     with tempfile.TemporaryDirectory() as name:
-        bench = Bench(device, windows(Path(name)), options.seconds)
-        bench.data.settle(device)
+        bench = Bench(device, windows(Path(name)), sentences(Path(name)), options.seconds)
+        bench.windows.settle(device)
         for what, check in checks(bench):
             wrong, _ = attempted(check)
             failed = failed or bool(wrong)

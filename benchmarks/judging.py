@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.windows import write_windows
+from benchmarks.datasets import write_windows
 from data_prep.dataset import is_dataset, prepare
 from data_prep.splits import SPLITS
 from data_prep.windows import MelodyOptions

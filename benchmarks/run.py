@@ -27,10 +27,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.datasets import write_windows
 from benchmarks.machine import describe
 from benchmarks.rates import matrix_rates, training_operations
 from benchmarks.serving import Command, Served, Timed
-from benchmarks.windows import write_windows
 from data_prep.dataset import prepare
 from data_prep.files import find_sources
 from data_prep.splits import SPLITS

@@ -12,8 +12,9 @@ from seqvae.decoders import LSTMDecoder
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> gpu.Bench:
     monkeypatch.setattr(gpu, "SMALL", "melody-2bar-small")
-    monkeypatch.setattr(gpu, "WINDOWS", 1000)
-    return gpu.Bench(torch.device("cpu"), gpu.windows(tmp_path), 0.01)
+    for name, number in (("WINDOWS", 1000), ("SENTENCES", 500), ("VOCABULARY", 50)):
+        monkeypatch.setattr(gpu, name, number)
+    return gpu.Bench(torch.device("cpu"), gpu.windows(tmp_path), gpu.sentences(tmp_path), 0.01)
 
 
 def test_the_checks_hold(bench: gpu.Bench) -> None:
@@ -21,7 +22,7 @@ def test_the_checks_hold(bench: gpu.Bench) -> None:
 
 
 def test_a_batch_is_the_same_when_the_data_are_kept_on_a_device(bench: gpu.Bench) -> None:
-    bench.data.keep_on(bench.device)
+    bench.windows.keep_on(bench.device)
     assert gpu.resident(bench) == ""
 
 
@@ -30,7 +31,7 @@ def test_wrong_gradients_are_told(bench: gpu.Bench, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(
         LSTMDecoder, "nll", lambda self, z, *rest: nll(self, z, *rest) * (1.001 if z.dtype == torch.float32 else 1.0)
     )
-    assert "is off by" in gpu.gradients(bench, "fp32")
+    assert "is off by" in gpu.gradients(bench, gpu.SMALL, "fp32")
 
 
 def test_weights_that_change_unheard_are_told(bench: gpu.Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,4 +46,5 @@ def test_what_breaks_does_not_stop_the_rest() -> None:
 
 def test_speeds_are_above_0(bench: gpu.Bench) -> None:
     assert bench.rate(bench.trainer(gpu.SMALL, 8)) > 0
+    assert bench.rate(bench.trainer(gpu.WORDS, 8)) > 0
     assert bench.rate(gpu.sampler(bench, 8)) > 0

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from benchmarks import precision, serving, works
+from benchmarks.datasets import write_windows
 from benchmarks.magenta.compare import same_training
 from benchmarks.rates import matrix_rates, training_operations
 from benchmarks.run import Bench, Row, columns, heading, line, make, rows, shares
 from benchmarks.serving import Command, Served, Timed
-from benchmarks.windows import write_windows
 from seqvae.config import ModelConfig
 from seqvae.data import SequenceData
 from seqvae.presets import preset

@@ -1,0 +1,62 @@
+"""Dataset folders of windows or sentences that are ids already, written as `seqvae prepare` would."""
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_prep import melody_dataset, text_dataset
+from data_prep.dataset import FORMAT, VERSION, Dataset, open_dataset
+from data_prep.ragged import Ragged
+from data_prep.text import TextOptions
+from data_prep.tokenizers.base import Tokenizer
+from data_prep.tokenizers.melody import MelodyTokenizer
+from data_prep.tokenizers.words import WordTokenizer
+from data_prep.windows import MelodyOptions
+
+
+def write_windows(folder: Path, ids: Mapping[str, np.ndarray]) -> Dataset:
+    """Windows of each split: ids (N, 32) uint8 of 2 bars of 4/4."""
+    options = MelodyOptions()
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in ids.items():
+        np.save(folder / f"{name}.npy", rows)
+    tokenizer = MelodyTokenizer(options.bars, options.meter)
+    return _described(folder, "bar", tokenizer, melody_dataset.plain(options), {n: len(ids[n]) for n in ids})
+
+
+def write_sentences(folder: Path, ids: Mapping[str, Ragged], words: int) -> Dataset:
+    """Sentences of each split: ids of a vocabulary of so many words, from 4 on, each sentence with its eos."""
+    options = TextOptions(split="spaces")
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = WordTokenizer(
+        options.max_length + 1, symbols=tuple(f"word{n}" for n in range(words)), split=options.split
+    )
+    for name, rows in ids.items():
+        np.save(folder / f"{name}.npy", rows.ids.astype(tokenizer.dtype))
+        np.save(folder / f"{name}-offsets.npy", rows.offsets)
+    return _described(folder, "line", tokenizer, text_dataset.plain(options), {n: len(ids[n]) for n in ids})
+
+
+def _described(
+    folder: Path, place: str, tokenizer: Tokenizer, options: dict[str, Any], counts: dict[str, int]
+) -> Dataset:
+    with (folder / "index.csv").open("w", newline="") as file:
+        index = csv.writer(file)
+        index.writerow(("split", "row", "source", place))
+        for name, count in counts.items():
+            index.writerows((name, row, "given", 1) for row in range(count))
+    info = {
+        "format": FORMAT,
+        "version": VERSION,
+        "tokenizer": tokenizer.to_json(),
+        "options": options,
+        "counts": counts,
+        "skipped": [],
+        "fingerprint": "benchmarks.datasets",
+    }
+    (folder / "dataset.json").write_text(json.dumps(info))
+    return open_dataset(folder)
