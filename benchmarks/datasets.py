@@ -29,13 +29,13 @@ def write_windows(folder: Path, ids: Mapping[str, np.ndarray]) -> Dataset:
 
 
 def write_sentences(folder: Path, ids: Mapping[str, Ragged], words: int) -> Dataset:
-    """Sentences of each split: ids of a vocabulary of so many words, from 4 on, each sentence with its eos."""
+    """Sentences of each split, up to 100 of so many words, the ids of which begin at 4, and eos at the end of each."""
     options = TextOptions(split="spaces")
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = WordTokenizer(
-        options.max_length + 1, symbols=tuple(f"word{n}" for n in range(words)), split=options.split
-    )
+    symbols = tuple(f"word{n}" for n in range(words))
+    tokenizer = WordTokenizer(options.max_length + 1, symbols=symbols, split=options.split)
     for name, rows in ids.items():
+        assert rows.lengths.max() <= tokenizer.length
         np.save(folder / f"{name}.npy", rows.ids.astype(tokenizer.dtype))
         np.save(folder / f"{name}-offsets.npy", rows.offsets)
     return _described(folder, "line", tokenizer, text_dataset.plain(options), {n: len(ids[n]) for n in ids})
@@ -44,6 +44,7 @@ def write_sentences(folder: Path, ids: Mapping[str, Ragged], words: int) -> Data
 def _described(
     folder: Path, place: str, tokenizer: Tokenizer, options: dict[str, Any], counts: dict[str, int]
 ) -> Dataset:
+    """Write what is said about the arrays; `place` is what index.csv counts in a source."""
     with (folder / "index.csv").open("w", newline="") as file:
         index = csv.writer(file)
         index.writerow(("split", "row", "source", place))

@@ -21,7 +21,7 @@ from seqvae.averaging import WeightAverage
 from seqvae.devices import choose_precision
 from seqvae.errors import OptionError
 from seqvae.presets import preset, preset_names
-from seqvae.run import fitted, new_model
+from seqvae.run import new_model
 
 WAYS: dict[str, dict[str, Any]] = {
     "fp32": {"precision": "fp32"},
@@ -49,9 +49,7 @@ def main() -> None:
     print(f"{len(data.train):,} windows to train on, {valid:,} valid; mean and standard deviation over seeds\n")
     print(f"{'':16}" + "".join(f"{figure:>22}" for figure in FIGURES) + f"{'seconds':>10}")
     config = preset(options.model)
-    config = fitted(
-        replace(config, training=replace(config.training, minutes=None, steps=options.steps)), data, data.dataset.path
-    )
+    config = data.fitted(replace(config, training=replace(config.training, minutes=None, steps=options.steps)))
     for way, changes in WAYS.items():
         try:
             choose_precision(changes["precision"], torch.device("cpu"))

@@ -39,7 +39,7 @@ from seqvae.devices import autocast, choose_device, choose_precision
 from seqvae.evaluation import evaluate
 from seqvae.optimization import Optimization
 from seqvae.presets import preset
-from seqvae.run import fitted, new_model
+from seqvae.run import new_model
 from seqvae.starting import settings
 
 FIGURES = "test.json"
@@ -109,7 +109,7 @@ def prepared(folder: Path, out: Path) -> Path:
 def words_per_second(config: Config, dataset: Path, steps: int = TRIED_STEPS) -> float:
     """Target words that training takes a second, the median of some steps."""
     data = SequenceData(dataset)
-    config = fitted(config, data, dataset)
+    config = data.fitted(config)
     device = choose_device(config.training.device)
     training = config.stages()[-1][1]
     model = new_model(config).to(device)

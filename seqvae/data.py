@@ -7,7 +7,7 @@ GPU where it is small enough.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from data_prep.ragged import Ragged
 from data_prep.tokenizers.base import Tokenizer
 from seqvae.batch import Batch
 from seqvae.batching import ShuffledBatches, batches_of_like_length, number_of_batches
+from seqvae.config import SETTINGS, Config
 from seqvae.devices import sent
 
 Plan = ShuffledBatches | list[np.ndarray]  # the rows of each batch of an epoch
@@ -112,6 +113,22 @@ class SequenceData:
         self._resident: Tensor | None = None  # train on a GPU
         self._plan: tuple[tuple[int, int, int], Plan] | None = None
         self._steps: dict[int, int] = {}  # in an epoch, by batch size
+
+    def fitted(self, config: Config) -> Config:
+        """A configuration with what follows from the dataset: its options, and the sizes of its tokenizer."""
+        tokenizer, made = self.tokenizer, self.dataset.settings()
+        model = replace(
+            config.model,
+            vocabulary_size=tokenizer.vocabulary_size,
+            length=tokenizer.length,
+            bos=tokenizer.bos,
+            eos=tokenizer.eos,
+            pad=tokenizer.pad,
+            blank=tokenizer.blank,
+        )
+        options = {name: made[name] for name in SETTINGS[tokenizer.kind]}
+        data = replace(config.data, **options, dataset=str(self.dataset.path.resolve()))
+        return replace(config, model=model, data=data)
 
     def settle(self, device: torch.device) -> None:
         """Keep train on a GPU, if it takes little of its free memory: batches are then cut there, the same ones."""

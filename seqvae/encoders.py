@@ -7,6 +7,8 @@ The summary is the last state of each direction, side by side, or the mean or th
 2019, arXiv:1911.03976, who find that pooling keeps a text VAE's posterior from collapsing).
 """
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -58,26 +60,20 @@ class LSTMEncoder(nn.Module):
     def _summary(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
         """(B, T) -> (B, H), of both directions (B, 2H)."""
         directions = 2 if self.lstm.bidirectional else 1
-
-        def ids(order: Tensor | None) -> Tensor:
-            return tokens.t() if order is None else tokens.t().gather(0, order)
-
-        def vectors(order: Tensor | None) -> Tensor:
-            return self.input(ids(order))
-
-        def gates(weight: Tensor, bias: Tensor, order: Tensor | None) -> Tensor:
-            return self.input.times(ids(order), weight, bias)
-
         if unrolled.suits(self.lstm, *tokens.shape):
-            steps, last = unrolled.run(self.lstm, gates, lengths=lengths)
+            steps, last = unrolled.run(self.lstm, partial(self._gates, tokens.t()), lengths=lengths)
         elif lengths is not None:
-            steps, last = recurrence.run_lengths(self.lstm, vectors, lengths)
+            steps, last = recurrence.run_lengths(self.lstm, self.input(tokens), lengths)
         else:
             outputs, last = recurrence.run(self.lstm, self.input(tokens))
-            steps = [outputs.transpose(0, 1)]
+            steps = [outputs.transpose(0, 1)]  # both directions side by side already
         if self.summary == "last":
             return torch.cat([*last[-directions:]], dim=-1)
         return self._pooled(recurrence.together(steps, lengths), lengths)
+
+    def _gates(self, steps: Tensor, weight: Tensor, bias: Tensor, order: Tensor | None) -> Tensor:
+        """What `unrolled` reads: the shares of tokens (T, B), in an order, in the first layer's gates."""
+        return self.input.times(steps if order is None else steps.gather(0, order), weight, bias)
 
     def _pooled(self, outputs: Tensor, lengths: Tensor | None) -> Tensor:
         """Mean or maximum over the steps of (T, B, H), of which `lengths` (B) count."""

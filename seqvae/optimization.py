@@ -6,8 +6,8 @@ A batch may come in parts, one after the other or each in a process of its own. 
 weighted by their shares of the rows, and each part has noise of its own: a function of (seed, step, part), so that a
 run that was interrupted and resumed ends with the very weights of one that was not (on a CPU).
 
-Nothing here waits for a GPU: what a step gives stays there (`metrics.Averages`), and so does the decision whether it
-counts (`updating`).
+Nothing here waits for a GPU, but for aggressive training, every INNER_CHECK steps: what a step gives stays there
+(`metrics.Averages`), and so does the decision whether it counts (`updating`).
 """
 
 from collections.abc import Callable, Iterator, Sequence

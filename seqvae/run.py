@@ -18,7 +18,7 @@ from seqvae import __version__
 from seqvae.averaging import WeightAverage
 from seqvae.batch import Batch
 from seqvae.checkpoint import Origin, load_model, load_state, save_model, save_state, write_atomically
-from seqvae.config import SETTINGS, TEXT, Config, ModelConfig, TrainConfig
+from seqvae.config import TEXT, Config, ModelConfig, TrainConfig
 from seqvae.data import SequenceData
 from seqvae.devices import autocast, choose_device, choose_precision
 from seqvae.distributed import World
@@ -166,7 +166,7 @@ def _set_up(
     data = SequenceData(dataset)
     if not len(data.dataset.split("valid")):
         raise TrainingError(f"{dataset} has nothing to validate on: add more sequences, or files of their own for it")
-    config = fitted(config, data, dataset)
+    config = data.fitted(config)
     check_computable(config, world)
     for _, training in config.stages():
         _check_whiten(training, config.model.latent_size, len(data.train))
@@ -218,24 +218,6 @@ def _check_whiten(training: TrainConfig, dimensions: int, sequences: int) -> Non
             f"--whiten: {sequences:,} sequences to train on do not tell how {dimensions} latent dimensions lie; "
             f"it takes {least:,}"
         )
-
-
-def fitted(config: Config, data: SequenceData, dataset: Path) -> Config:
-    """The configuration with what follows from the dataset: its options, and the sizes of its tokenizer."""
-    tokenizer, made = data.tokenizer, data.dataset.settings()
-    model = dataclasses.replace(
-        config.model,
-        vocabulary_size=tokenizer.vocabulary_size,
-        length=tokenizer.length,
-        bos=tokenizer.bos,
-        eos=tokenizer.eos,
-        pad=tokenizer.pad,
-        blank=tokenizer.blank,
-    )
-    described = dataclasses.replace(
-        config.data, **{name: made[name] for name in SETTINGS[tokenizer.kind]}, dataset=str(Path(dataset).resolve())
-    )
-    return dataclasses.replace(config, model=model, data=described)
 
 
 def new_model(config: Config, number: int = 0) -> SequenceVAE:

@@ -21,6 +21,14 @@ def test_the_checks_hold(bench: gpu.Bench) -> None:
     assert {what: check() for what, check in gpu.checks(bench)} == dict.fromkeys(dict(gpu.checks(bench)), "")
 
 
+def test_sentences_are_those_of_penn_treebank_in_length(bench: gpu.Bench) -> None:
+    train = bench.sentences.train
+    assert train.lengths.mean() == pytest.approx(gpu.MEAN, rel=0.1)
+    assert train.lengths.std() == pytest.approx(gpu.DEVIATION, rel=0.1)
+    assert all((train[row] == gpu.EOS).nonzero()[0].tolist() == [len(train[row]) - 1] for row in range(len(train)))
+    assert bench.sentences.tokenizer.decode(train[0]).split()[0].startswith("word")
+
+
 def test_a_batch_is_the_same_when_the_data_are_kept_on_a_device(bench: gpu.Bench) -> None:
     bench.windows.keep_on(bench.device)
     assert gpu.resident(bench) == ""

@@ -90,7 +90,7 @@ def named(settings: dict[str, Any]) -> str:
 def after_two_steps(dataset: Path, config: Config) -> dict[str, torch.Tensor]:
     """The weights after two steps of the optimizer."""
     data = SequenceData(dataset)
-    fitted = runs.fitted(config, data, dataset)
+    fitted = data.fitted(config)
     model = runs.new_model(fitted)
     steps = data.steps_per_epoch(16)
     optimization = Optimization(model, fitted.training, torch.device("cpu"), "fp32", steps)
@@ -284,7 +284,7 @@ def test_what_cannot_be_told_is_not_the_best() -> None:
 
 def test_an_adversary_does_not_see_the_noise_of_z_twice(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = SequenceData(text)
-    fitted = runs.fitted(config(adversarial=1.0), data, text)
+    fitted = data.fitted(config(adversarial=1.0))
     run = Optimization(runs.new_model(fitted), fitted.training, torch.device("cpu"), "fp32", 9)
     seen: list[torch.Tensor] = []
     error = run.adversary.error  # type: ignore[union-attr]
@@ -303,7 +303,7 @@ def test_aggressive_training_ends_when_information_stops_rising(text: Path, tmp_
 
 def test_the_encoder_alone_is_trained_to_its_end(text: Path) -> None:
     data = SequenceData(text)
-    fitted = runs.fitted(config(aggressive=True), data, text)
+    fitted = data.fitted(config(aggressive=True))
     model = runs.new_model(fitted)
     run = Optimization(model, fitted.training, torch.device("cpu"), "fp32", data.steps_per_epoch(16))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
