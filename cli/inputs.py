@@ -42,7 +42,7 @@ def find(items: Sequence[str], vae: "TrainedModel") -> list[Given]:
         return [Given(source.path, source.name) for source in named_sources([Path(item) for item in items])]
     found: list[Given] = []
     for item in items:
-        if os.path.isdir(item) or is_path(item):
+        if is_path(item):
             found += [Given(source.path, source.name) for source in named_sources([Path(item)], TEXT)]
         else:
             found.append(Given(item, item))

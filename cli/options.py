@@ -140,7 +140,11 @@ LengthPenalty = Annotated[
 ]
 Unknown = Annotated[
     bool | None,
-    typer.Option("--unknown", help="Text: let the model say unknown words too, written <unk>.", show_default=False),
+    typer.Option(
+        "--unknown",
+        help="Text: let the model say unknown words too, as <unk> (characters: �).",
+        show_default=False,
+    ),
 ]
 Bar = Annotated[
     int | None,

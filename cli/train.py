@@ -154,9 +154,11 @@ def _settled(given: Mapping[str, Any], world: "World") -> tuple[Config, Path, Pa
     check_spared(run, force, named)
     if resume and given["start_from"] is not None:
         raise OptionError("--start-from begins a run, --resume goes on with one: give one of them")
-    if resume and preset is None:
-        base = read_config(run)
-    elif not resume:  # the settings of another run may serve as a preset, its data do not
+    if resume:
+        before = read_config(run)
+        data_before = dataclasses.replace(base.data, dataset=before.data.dataset)
+        base = before if preset is None else dataclasses.replace(base, data=data_before)
+    else:  # the settings of another run may serve as a preset, its data do not
         base = dataclasses.replace(base, data=dataclasses.replace(base.data, dataset=None))
     if base.start_from is not None and given["tokenizer"] is not None:
         raise OptionError(

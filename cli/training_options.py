@@ -10,6 +10,7 @@ from cli.options import a_seed, above_0, at_least, choice, share, switch
 from seqvae import config as settings
 from seqvae.config import Config
 from seqvae.errors import OptionError
+from seqvae.presets import preset_names
 
 BUDGET = ("epochs", "steps", "minutes")
 ANNEALED = ("annealing_steps", "annealing_epochs")
@@ -29,7 +30,10 @@ def _share(meaning: str) -> Any:
     return typer.Option(metavar="SHARE", callback=share, help=meaning)
 
 
-Epochs = Annotated[int | None, _whole("End after so many epochs, each phase; replaces the preset's budget.")]
+Epochs = Annotated[
+    int | None,
+    _whole("End after so many epochs, each phase; replaces the preset's budget, but not that of its phases."),
+]
 Steps = Annotated[int | None, _whole("End after so many steps, each phase.")]
 Minutes = Annotated[float | None, typer.Option(metavar="N", callback=above_0, help="End after so long, each phase.")]
 ValidateEvery = Annotated[
@@ -123,7 +127,7 @@ def with_training_options(config: Config, given: Mapping[str, Any]) -> Config:
     """
     model = {name: given[name] for name in MODEL if given[name] is not None}
     changes = {name: value for name, value in given.items() if name in TRAINING and value is not None}
-    _refuse_what_phases_set(config, changes)
+    _refuse_what_phases_set(config, changes, given)
     if any(name in changes for name in BUDGET):
         changes = dict.fromkeys(BUDGET) | changes
     if "annealing_steps" in changes and "annealing_epochs" in changes:
@@ -141,13 +145,18 @@ def with_training_options(config: Config, given: Mapping[str, Any]) -> Config:
 OF_LATENTS = ("beta", "annealing", "encoder_drop", "encoder_mask", "encoder_swap", "summary", "latent_to")
 
 
-def _refuse_what_phases_set(config: Config, changes: Mapping[str, Any]) -> None:
+def _refuse_what_phases_set(config: Config, changes: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     for name, value in changes.items():
         alike = next((names for names in (BUDGET, ANNEALED) if name in names), (name,))
         if any(each in phase.changes for phase in config.phases for each in alike):
+            option, file = f"--{name.replace('_', '-')} {value}", given["preset"]
+            if given["resume"]:
+                raise OptionError(f"{option}: the phases of the run set it, and a run that goes on keeps its phases")
+            if file is not None and file not in preset_names():
+                raise OptionError(f"{option}: the phases of preset {file} set it; change it there")
             raise OptionError(
-                f"--{name.replace('_', '-')} {value}: the phases of preset {config.name} set it; write the preset to a "
-                f"file with `seqvae presets {config.name} > mine.toml` and change it there"
+                f"{option}: the phases of preset {config.name} set it; write the preset to a file with "
+                f"`seqvae presets {config.name} > mine.toml`, change it there and give --preset mine.toml"
             )
 
 

@@ -112,8 +112,10 @@ def sentence(text: str, tokenizer: TextTokenizer) -> Example:
     """A sentence that was given as such.
 
     Raises:
-        InputError: it is empty, or has no known word.
+        InputError: it is empty, no Unicode, or has no known word.
     """
+    if not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):  # as Python has bytes that are none
+        raise InputError(f"{_short(text)!a}: not utf-8; write it to a file, and say with --encoding what it is")
     text = clean(text)
     if not text:
         raise InputError(f"an empty sentence: it needs at least one {tokenizer.unit}")

@@ -89,8 +89,8 @@ def check_file(path: Path, kind: str) -> None:
 
 
 def is_path(item: Path | str) -> bool:
-    """Whether an item of text is meant as a file: a Path, the name of a file that exists, or what looks like one."""
-    if isinstance(item, Path) or os.path.isfile(item):
+    """Whether an item of text is meant as a file: a Path, the name of what exists, or what looks like a file's name."""
+    if isinstance(item, Path) or os.path.exists(item):
         return True
     return " " not in item and Path(item).suffix.lower() in (*TEXT_SUFFIXES, *SUFFIXES)
 

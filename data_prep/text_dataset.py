@@ -110,7 +110,7 @@ def _with_vocabulary(
 
 
 def _all_too_long(tokenizer: TextTokenizer) -> InputError:
-    most = f"{tokenizer.length - 1} {tokenizer.unit}s"
+    most = count(tokenizer.length - 1, tokenizer.unit)
     return InputError(
         f"all sentences for train are longer than {most}; raise --max-length, or cut them with --long cut"
     )
@@ -221,7 +221,7 @@ def summary(info: dict[str, Any]) -> Iterator[str]:
     yield "split: " + ", ".join(f"{name} {counts[name]:,}" for name in SPLITS)
     shares = [f"{name} {counts[f'{name}_unknown'] / symbols[name]:.2%}" for name in SPLITS if symbols[name]]
     yield f"unknown {unit}s: " + ", ".join(shares)
-    yield from _notes(counts, info["split_by"], f"{options['max_length']} {unit}s", unit)
+    yield from _notes(counts, info["split_by"], count(options["max_length"], unit), unit)
 
 
 def _notes(counts: dict[str, int], split_by: str, most: str, unit: str) -> Iterator[str]:

@@ -226,6 +226,9 @@ class Config:
                 parts[key] = tuple(_phase(each, f"{where}, phase {n}") for n, each in enumerate(value, 1))
             elif key in _TOP and (isinstance(value, str) or (key == "start_from" and value is None)):
                 parts[key] = value
+            elif key in (*_TOP, *sections, "phases"):
+                wanted = "text" if key in _TOP else "[[phases]], tables" if key == "phases" else f"a table, [{key}]"
+                raise OptionError(f"{where}: {key} = {value!r} must be {wanted}")
             else:
                 known = ", ".join([*_TOP, *sections, "phases"])
                 raise OptionError(f"{where}: unknown key '{key}'; known: {known}")

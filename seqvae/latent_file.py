@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from data_prep.meters import FASTEST, SLOWEST
 from seqvae.checkpoint import write_atomically
 from seqvae.config import MUSIC, TEXT
 from seqvae.errors import ModelError
 
-SLOWEST = 3.6  # quarters a minute: a MIDI file has 24 bits for the microseconds of one
 PLACE = {MUSIC: "bar", TEXT: "line"}  # what a place in a file is called
 
 
@@ -87,8 +87,10 @@ class Latents:
         for name in ("scale", "source", PLACE[kind], "tempo"):
             if name in found and len(np.atleast_1d(found[name])) != N:
                 raise ModelError(f"{path}: '{name}' has {len(np.atleast_1d(found[name]))} rows, 'mean' has {N}")
-        if "tempo" in found and not _possible(found["tempo"]):
-            raise ModelError(f"{path}: 'tempo' has values that no MIDI file can hold, below {SLOWEST} or not finite")
+        if "tempo" in found and not possible(found["tempo"]):
+            raise ModelError(
+                f"{path}: 'tempo' has values that no MIDI file can hold, not from {SLOWEST} to {FASTEST:,.0f}"
+            )
         return cls(
             mean,
             found.get("scale", np.zeros_like(mean)).astype(np.float32),
@@ -100,6 +102,6 @@ class Latents:
         )
 
 
-def _possible(tempo: np.ndarray) -> bool:
+def possible(tempo: np.ndarray) -> bool:
     """Whether a MIDI file can hold all of these."""
-    return np.issubdtype(tempo.dtype, np.number) and bool(((tempo >= SLOWEST) & np.isfinite(tempo)).all())
+    return np.issubdtype(tempo.dtype, np.number) and bool(((tempo >= SLOWEST) & (tempo <= FASTEST)).all())

@@ -33,12 +33,12 @@ def find_model(model: str | Path | None = None) -> Path:
     if name in bundled_names():
         return _MODELS / f"{name}.safetensors"
     path = Path(name)
-    if path.is_dir():
+    if name and path.is_dir():
         if not (path / MODEL_FILE).is_file():
             if (path / STATE_FILE).is_file():
                 raise ModelError(f"{path} has no model yet: go on with seqvae train --resume --out {quote(str(path))}")
             raise ModelError(f"{path} has no {MODEL_FILE}: it is no run folder of seqvae train")
         return path / MODEL_FILE
-    if not path.is_file():
+    if not path.is_file() or not name:
         raise ModelError(f"no model '{name}': give a model file, a run folder or one of {', '.join(bundled_names())}")
     return path

@@ -165,7 +165,9 @@ def _set_up(
     """Refuse what cannot be trained, else make the folder; the settings, and the state or the weights to go on from."""
     data = SequenceData(dataset)
     if not len(data.dataset.split("valid")):
-        raise TrainingError(f"{dataset} has nothing to validate on: add more sequences, or files of their own for it")
+        raise TrainingError(
+            f"{dataset} has nothing to validate on: add more sequences, or give text files for it with --valid"
+        )
     config = data.fitted(config)
     check_computable(config, world)
     for _, training in config.stages():
@@ -254,7 +256,8 @@ def _check_resumable(before: Config, config: Config, out: Path) -> None:
         for key in old.keys() - free - {"dataset"}:
             if old[key] != new[key]:
                 option = key.replace("_", "-")
-                raise OptionError(f"--resume: {out} was trained with {option} {old[key]}, not {new[key]}")
+                was = f"with {option} {old[key]}" if old[key] is not None else f"without {option}"
+                raise OptionError(f"--resume: {out} was trained {was}, not with {new[key]}")
     if before.start_from != config.start_from:
         raise OptionError(f"--resume: {out} was started from {before.start_from}, not {config.start_from}")
     if before.phases != config.phases:

@@ -21,6 +21,8 @@ from seqvae.decoders import LSTMDecoder
 from seqvae.errors import OptionError
 from seqvae.few import FewSteps, suits
 
+LEAST_TEMPERATURE = 1e-6  # at which a draw is greedy but for ties; much less, and logits are no longer finite
+
 
 @dataclass(frozen=True)
 class Decoding:
@@ -100,7 +102,7 @@ def draw(
     if noise is None:
         return logits.argmax(-1)
     if temperature != 1.0:
-        logits = logits / temperature
+        logits = logits / max(temperature, LEAST_TEMPERATURE)
     logits = filtered(logits, top_k, top_p)
     return (logits + noise).argmax(-1) if noise.shape[-1] > 1 else _inverted(logits, noise)
 

@@ -9,6 +9,7 @@ A model of music makes scores, one of text makes strings. Decoding is greedy unl
 that the same latent gives the same result, up to the rounding of bf16, which many at a time are computed in (`load`).
 """
 
+import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -21,7 +22,7 @@ import torch
 from data_prep.errors import InputError
 from data_prep.examples import Example, examples, sentence, sentence_examples
 from data_prep.files import SUFFIXES, is_path
-from data_prep.meters import DEFAULT_TEMPO
+from data_prep.meters import DEFAULT_TEMPO, FASTEST, SLOWEST
 from data_prep.pictures import piano_rolls
 from data_prep.score import Score, join
 from data_prep.text import TextOptions
@@ -31,14 +32,15 @@ from data_prep.windows import MelodyOptions
 from seqvae import latents, sampling
 from seqvae.batch import Batch
 from seqvae.checkpoint import ModelFile, load_model, save_model
-from seqvae.config import TEXT, Config
+from seqvae.config import MOST_SEED, TEXT, Config
 from seqvae.data import SequenceData, in_batches
 from seqvae.devices import autocast, choose_device, choose_precision
 from seqvae.errors import ModelError, OptionError
 from seqvae.evaluation import evaluate
-from seqvae.latent_file import Latents
+from seqvae.latent_file import Latents, possible
 from seqvae.memory import keep_freed_memory
 from seqvae.model_files import find_model, model_name
+from seqvae.run_folder import MODEL_FILE
 
 BATCH, BATCH_OF_GPU = 512, 4096  # sequences decoded or encoded at a time
 GREEDY = sampling.Decoding()
@@ -201,6 +203,7 @@ class TrainedModel:
             ModelError: z has another latent size than the model.
             OptionError: a value is out of its range, or means nothing beside another one or for text.
         """
+        beam = None if beam is None else operator.index(beam)
         how = sampling.Decoding(temperature, top_k, top_p, beam, length_penalty, unknown)
         return self._written(self.decode_ids(z, how, seed, shared_noise), tempo)
 
@@ -214,7 +217,7 @@ class TrainedModel:
         """As `decode`, with the ids (N, T) for a result, which only the tokenizer can read."""
         if how.unknown and self.kind != TEXT:
             raise OptionError(f"--unknown is for text; model '{self.name}' makes music")
-        z = torch.as_tensor(z, dtype=torch.float32)
+        z = torch.as_tensor(z if isinstance(z, torch.Tensor) else np.ascontiguousarray(z), dtype=torch.float32)
         z = z.unsqueeze(0) if z.ndim == 1 else z
         if z.ndim != 2 or z.shape[1] != self.config.model.latent_size:
             given, size = "x".join(map(str, z.shape)), self.config.model.latent_size
@@ -236,7 +239,7 @@ class TrainedModel:
         if how.get("beam") is None:
             how.setdefault("temperature", 1.0)
         seed = _seed(how.get("seed"))
-        how["seed"] = seed + 1
+        how["seed"] = (seed + 1) % MOST_SEED
         z = torch.randn(n, self.config.model.latent_size, generator=torch.Generator().manual_seed(seed))
         return self.decode(z, **how)
 
@@ -254,6 +257,8 @@ class TrainedModel:
         """As `interpolate`, between the two of `ends`, which are encoded already."""
         if steps < 2:
             raise OptionError(f"--steps {steps}: must be at least 2, the two ends")
+        if len(ends.mean) != 2:
+            raise OptionError(f"{len(ends.mean)} latents: an interpolation goes from one to another")
         z = latents.interpolate(ends.mean[0], ends.mean[1], steps)
         tempo = None if ends.tempo is None else np.linspace(ends.tempo[0], ends.tempo[1], steps).tolist()
         return self.decode(z, tempo=tempo, shared_noise=True, **how)
@@ -277,9 +282,9 @@ class TrainedModel:
         **how: Unpack[HowToDecode],
     ) -> Any:
         """What lies at the sum of the means of `plus` less those of `minus`; of a file its first window or sentence."""
-        if not plus:
-            raise OptionError("--plus: give at least one file or sentence to start from")
         added, taken = _several(plus), _several(minus)
+        if not added:
+            raise OptionError("--plus: give at least one file or sentence to start from")
         return self.add_latents(self.encode([*added, *taken], bar, all_windows=False), len(added), **how)
 
     def add_latents(self, found: Latents, plus: int, **how: Unpack[HowToDecode]) -> Any:
@@ -300,13 +305,21 @@ class TrainedModel:
         What they are says `seqvae.evaluation.evaluate`. Raises ModelError when the dataset has another tokenizer than
         the model, or the split is empty.
         """
+        if samples < 0:
+            raise OptionError(f"--samples {samples}: must be 0 or more")
         note_on = None if self.tokenizer.note_on is None else torch.from_numpy(self.tokenizer.note_on)
         if not isinstance(data, Path | str):
+            if not len(data):
+                raise ModelError("there is nothing to evaluate: no sequence was given")
             batches = [batch for _, batch in in_batches([example.ids for example in data], BATCH)]
             return self._evaluated(batches, note_on, samples, seed, progress)
         found = SequenceData(Path(data))
         if found.tokenizer.to_json() != self.tokenizer.to_json():
             theirs, ours = _described(found.tokenizer), _described(self.tokenizer)
+            if theirs == ours:
+                raise ModelError(
+                    f"{data} has another vocabulary than model '{self.name}': evaluate the text files it was made of"
+                )
             raise ModelError(f"{data} was prepared for {theirs}; model '{self.name}' is for {ours}")
         if not len(found.dataset.split(split)):
             raise ModelError(f"{data}: the {split} split is empty; choose another --split")
@@ -323,9 +336,18 @@ class TrainedModel:
         low = self.precision != "auto" or rows >= WORTH_LOW
         return autocast(self.device, self._fastest if low else "fp32")
 
-    def save(self, path: Path | str, half: bool = False) -> None:
-        """Write a model file; `half` stores the weights in 16 bits."""
-        save_model(Path(path), self.model, self.config, self.tokenizer.to_json(), self.metrics, self.origin, half)
+    def save(self, path: Path | str, half: bool = False, force: bool = False) -> None:
+        """Write a model file; `half` stores the weights in 16 bits.
+
+        Raises:
+            InputError: the file exists (and `force` is not given), or is a folder.
+        """
+        path = Path(path)
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; give the name of a file in it, like {path / MODEL_FILE}")
+        if path.exists() and not force:
+            raise InputError(f"{path} exists; use force=True to overwrite it")
+        save_model(path, self.model, self.config, self.tokenizer.to_json(), self.metrics, self.origin, half)
 
     def _read_music(self, item: Item, bar: int | None, every: bool) -> list[Example]:
         if isinstance(item, Score):
@@ -357,8 +379,7 @@ class TrainedModel:
             if tempo is not None:
                 raise OptionError(f"tempo {tempo}: model '{self.name}' makes text, which has none")
             return [self.tokenizer.decode(row) for row in ids]
-        tempo = DEFAULT_TEMPO if tempo is None else tempo
-        tempos = [tempo] * len(ids) if isinstance(tempo, int | float) else tempo
+        tempos = _tempos(DEFAULT_TEMPO if tempo is None else tempo, len(ids))
         return [self.tokenizer.decode(row, tempo=beat) for row, beat in zip(ids, tempos, strict=True)]
 
 
@@ -374,10 +395,26 @@ def _several(items: Item | Sequence[Item]) -> list[Item]:
     return [items] if isinstance(items, Path | str | Score) else list(items)
 
 
+def _tempos(tempo: float | Sequence[float], rows: int) -> list[float]:
+    """A tempo for each row. Raises OptionError for what is none."""
+    try:
+        tempos = np.broadcast_to(np.asarray(tempo, np.float64), rows)
+    except (TypeError, ValueError):
+        raise OptionError(f"tempo {tempo!r}: must be a number, or one for each of {rows} rows") from None
+    if not possible(tempos):
+        raise OptionError(f"tempo {tempo!r}: must be from {SLOWEST} to {FASTEST:,.0f} quarters a minute")
+    return tempos.tolist()
+
+
 def _described(tokenizer: Tokenizer) -> str:
     spec = tokenizer.to_json() | {"vocabulary_size": tokenizer.vocabulary_size}
     return ", ".join(f"{name} {value}" for name, value in spec.items() if name not in ("symbols", "text"))
 
 
 def _seed(seed: int | None) -> int:
-    return int(np.random.SeedSequence().generate_state(1)[0]) if seed is None else seed
+    """A seed, or a new one. Raises OptionError for one that is out of range."""
+    if seed is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    if not 0 <= seed <= MOST_SEED:
+        raise OptionError(f"--seed {seed}: must be between 0 and {MOST_SEED:,}")
+    return operator.index(seed)

@@ -337,7 +337,7 @@ def test_a_language_model_has_no_latents_to_move_in(seqvae: Run) -> None:
 def test_a_run_is_resumed_to_the_same_weights(seqvae: Run) -> None:
     succeed(seqvae("train", "@notes.txt", *SMALL, "--steps", 6, "--out", "runs/whole"))
     succeed(seqvae("train", "@notes.txt", *SMALL, "--steps", 2, "--out", "runs/parts"))
-    succeed(seqvae("train", "--resume", "--out", "runs/parts", "--steps", 6))
+    succeed(seqvae("train", "--resume", "--preset", "@small.toml", "--out", "runs/parts", "--steps", 6))
     states = [torch.load(f"runs/{run}/last.pt", weights_only=True)["model"] for run in ("whole", "parts")]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
@@ -434,7 +434,11 @@ def test_phases_follow_each_other_and_keep_what_they_set(seqvae: Run) -> None:
         code, out, err = seqvae("train", "@notes.txt", "--preset", "@phases.toml", "--out", "x", *option)
         assert (code, out) == (2, "")
         assert err.startswith(f"seqvae: {option[0]} {option[1]}")
-        assert "seqvae presets small > mine.toml" in err
+        assert "phases.toml set it; change it there" in err
+    code, _, err = seqvae("train", "@notes.txt", "--preset", "ptb-best", "--out", "x", "--epochs", 2)
+    assert (code, "seqvae presets ptb-best > mine.toml" in err) == (2, True)
+    code, _, err = seqvae("train", "--resume", "--out", "run", "--steps", 9)
+    assert (code, "a run that goes on keeps its phases" in err) == (2, True)
 
 
 # --- bad input: one clear line, the right exit code, nothing written

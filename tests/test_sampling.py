@@ -91,6 +91,13 @@ def test_zero_temperature_is_greedy() -> None:
     assert draw(LOGITS[None], None, 0.0).tolist() == [1]
 
 
+@pytest.mark.parametrize("temperature", [1e-5, 1e-20, 1e-40, 5e-324])
+def test_the_lower_the_temperature_the_nearer_to_greedy(temperature: float) -> None:
+    rows, generator = LOGITS.expand(50, 4), torch.Generator().manual_seed(2)
+    for noise in (gumbel(rows.shape, generator, rows.device), torch.rand((50, 1), generator=generator)):
+        assert draw(rows, noise, temperature).tolist() == [1] * 50
+
+
 def test_shared_noise_gives_equal_rows_equal_draws() -> None:
     rows, generator = LOGITS.expand(50, 4), torch.Generator().manual_seed(2)
     assert draw(rows, gumbel((1, 4), generator, rows.device), 1.0).unique().numel() == 1

@@ -1,6 +1,8 @@
 """A TrainedModel of sentences keeps the promises that one of melodies does, and those of sentences."""
 
 import dataclasses
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -166,11 +168,22 @@ def test_wrong_input_is_told_in_one_line(notes: Path, tmp_path: Path) -> None:
         ("zyzzy qwerty", "zyzzy qwerty"),
         (" \n", "empty sentence"),
         (tmp_path / "latin.txt", "line 2"),
+        (str(tmp_path), "is a folder"),
+        (b"the caf\xe9".decode("utf-8", "surrogateescape"), "not utf-8"),
     ):
         with pytest.raises(InputError, match=words) as error:
             vae.encode(item)
         assert "\n" not in str(error.value)
     assert len(vae.encode(tmp_path / "latin.txt", encoding="latin-1")) == 2
+
+
+def test_a_pipe_is_read(tmp_path: Path) -> None:
+    vae, pipe = model_of(WordTokenizer(12, symbols=WORDS)), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("the cat\nthe dog\n",))
+    writer.start()
+    assert len(vae.encode(str(pipe))) == 2
+    writer.join()
 
 
 def test_a_model_of_music_says_what_it_is_given(tmp_path: Path) -> None:
@@ -212,6 +225,9 @@ def test_a_dataset_of_another_vocabulary_is_refused_in_one_short_line(dataset: D
         model_of(WordTokenizer(12, symbols=WORDS)).evaluate(dataset.path)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 400
+    other = dataset.tokenizer
+    with pytest.raises(ModelError, match="another vocabulary"):
+        model_of(dataclasses.replace(other, symbols=other.symbols[::-1])).evaluate(dataset.path)
 
 
 def test_saved_and_loaded_it_is_the_same_model(vae: TrainedModel, tmp_path: Path) -> None:
