@@ -10,7 +10,6 @@ import re
 from data_prep.errors import InputError
 
 DEFAULT_TEMPO = 120.0  # quarters a minute, of what says nothing
-SLOWEST, FASTEST = 3.6, 6e7  # quarters a minute: a MIDI file has 24 bits for the microseconds of one
 STEPS_PER_QUARTER = 4
 STEPS_PER_WHOLE = 4 * STEPS_PER_QUARTER
 

@@ -256,8 +256,10 @@ def _check_resumable(before: Config, config: Config, out: Path) -> None:
         for key in old.keys() - free - {"dataset"}:
             if old[key] != new[key]:
                 option = key.replace("_", "-")
-                was = f"with {option} {old[key]}" if old[key] is not None else f"without {option}"
-                raise OptionError(f"--resume: {out} was trained {was}, not with {new[key]}")
+                differs = f"with {option} {old[key]}, not {new[key]}"
+                if old[key] is None:
+                    differs = f"without {option}, not with {new[key]}"
+                raise OptionError(f"--resume: {out} was trained {differs}")
     if before.start_from != config.start_from:
         raise OptionError(f"--resume: {out} was started from {before.start_from}, not {config.start_from}")
     if before.phases != config.phases:

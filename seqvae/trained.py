@@ -22,7 +22,7 @@ import torch
 from data_prep.errors import InputError
 from data_prep.examples import Example, examples, sentence, sentence_examples
 from data_prep.files import SUFFIXES, is_path
-from data_prep.meters import DEFAULT_TEMPO, FASTEST, SLOWEST
+from data_prep.meters import DEFAULT_TEMPO
 from data_prep.pictures import piano_rolls
 from data_prep.score import Score, join
 from data_prep.text import TextOptions
@@ -37,7 +37,7 @@ from seqvae.data import SequenceData, in_batches
 from seqvae.devices import autocast, choose_device, choose_precision
 from seqvae.errors import ModelError, OptionError
 from seqvae.evaluation import evaluate
-from seqvae.latent_file import Latents, possible
+from seqvae.latent_file import FASTEST, SLOWEST, Latents, possible
 from seqvae.memory import keep_freed_memory
 from seqvae.model_files import find_model, model_name
 from seqvae.run_folder import MODEL_FILE
