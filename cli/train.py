@@ -156,8 +156,10 @@ def _settled(given: Mapping[str, Any], world: "World") -> tuple[Config, Path, Pa
         raise OptionError("--start-from begins a run, --resume goes on with one: give one of them")
     if resume:
         before = read_config(run)
-        data_before = dataclasses.replace(base.data, dataset=before.data.dataset)
-        base = before if preset is None else dataclasses.replace(base, data=data_before)
+        if preset is not None and before.start_from is not None:
+            raise OptionError(f"--preset {preset}: {run} was started from {before.start_from}; leave --preset out")
+        same_kind = base.data.kind == before.data.kind  # what is of another kind is refused with the model
+        base = before if preset is None else dataclasses.replace(base, data=before.data if same_kind else base.data)
     else:  # the settings of another run may serve as a preset, its data do not
         base = dataclasses.replace(base, data=dataclasses.replace(base.data, dataset=None))
     if base.start_from is not None and given["tokenizer"] is not None:

@@ -32,7 +32,7 @@ def _share(meaning: str) -> Any:
 
 Epochs = Annotated[
     int | None,
-    _whole("End after so many epochs, each phase; replaces the preset's budget, but not that of its phases."),
+    _whole("End after so many epochs, each phase; replaces the preset's budget, but cannot where its phases set one."),
 ]
 Steps = Annotated[int | None, _whole("End after so many steps, each phase.")]
 Minutes = Annotated[float | None, typer.Option(metavar="N", callback=above_0, help="End after so long, each phase.")]

@@ -112,9 +112,10 @@ def sentence(text: str, tokenizer: TextTokenizer) -> Example:
     """A sentence that was given as such.
 
     Raises:
-        InputError: it is empty, no Unicode, or has no known word.
+        InputError: it is empty, has lone surrogates, or no known word.
     """
-    if not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):  # as Python has bytes that are none
+    # In an argument surrogates are bytes that are not utf-8
+    if not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):
         raise InputError(f"{_short(text)!a}: not utf-8; write it to a file, and say with --encoding what it is")
     text = clean(text)
     if not text:

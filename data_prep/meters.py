@@ -10,6 +10,7 @@ import re
 from data_prep.errors import InputError
 
 DEFAULT_TEMPO = 120.0  # quarters a minute, of what says nothing
+TEMPOS = (10.0, 1000.0)  # quarters a minute, of written music; beyond, something else was meant
 STEPS_PER_QUARTER = 4
 STEPS_PER_WHOLE = 4 * STEPS_PER_QUARTER
 

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 from data_prep.bars import TICKS, Bar, Voice, WrittenNote, check_meters, to_piece
 from data_prep.errors import InputError
+from data_prep.meters import TEMPOS
 from data_prep.piece import Piece
 
 MAX_BYTES = 50_000_000  # of text; music21 needs some hundred times that
@@ -115,7 +116,7 @@ def _bar(measure: Any, start: float, end: float) -> Bar:
     bar.tempos = [
         (_ticks(mark.getOffsetInHierarchy(measure)), float(mark.getQuarterBPM()))
         for mark in measure.recurse().getElementsByClass("MetronomeMark")
-        if mark.getQuarterBPM()
+        if mark.getQuarterBPM() and TEMPOS[0] <= mark.getQuarterBPM() <= TEMPOS[1]
     ]
     return bar
 

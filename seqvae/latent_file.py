@@ -13,7 +13,7 @@ from seqvae.checkpoint import write_atomically
 from seqvae.config import MUSIC, TEXT
 from seqvae.errors import ModelError
 
-SLOWEST, FASTEST = 3.6, 6e7  # quarters a minute: a MIDI file has 24 bits for the microseconds of one
+SLOWEST, FASTEST = 6e7 / (2**24 - 1), 6e7  # quarters a minute: a MIDI file has 24 bits for the microseconds of one
 PLACE = {MUSIC: "bar", TEXT: "line"}  # what a place in a file is called
 
 
@@ -87,9 +87,9 @@ class Latents:
         for name in ("scale", "source", PLACE[kind], "tempo"):
             if name in found and len(np.atleast_1d(found[name])) != N:
                 raise ModelError(f"{path}: '{name}' has {len(np.atleast_1d(found[name]))} rows, 'mean' has {N}")
-        if "tempo" in found and not possible(found["tempo"]):
+        if "tempo" in found and not possible(found["tempo"]).all():
             raise ModelError(
-                f"{path}: 'tempo' has values that no MIDI file can hold, not from {SLOWEST} to {FASTEST:,.0f}"
+                f"{path}: 'tempo' has values that no MIDI file can hold, not from {SLOWEST:.2f} to {FASTEST:,.0f}"
             )
         return cls(
             mean,
@@ -102,6 +102,6 @@ class Latents:
         )
 
 
-def possible(tempo: np.ndarray) -> bool:
-    """Whether a MIDI file can hold all of these."""
-    return np.issubdtype(tempo.dtype, np.number) and bool(((tempo >= SLOWEST) & (tempo <= FASTEST)).all())
+def possible(tempo: np.ndarray) -> np.ndarray:
+    """Which of these a MIDI file can hold."""
+    return (tempo >= SLOWEST) & (tempo <= FASTEST) if np.issubdtype(tempo.dtype, np.number) else np.array(False)

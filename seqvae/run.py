@@ -166,7 +166,8 @@ def _set_up(
     data = SequenceData(dataset)
     if not len(data.dataset.split("valid")):
         raise TrainingError(
-            f"{dataset} has nothing to validate on: add more sequences, or give text files for it with --valid"
+            f"{dataset} has nothing to validate on: add more sequences"
+            + ", or a file of them with --valid" * (data.tokenizer.kind == TEXT)
         )
     config = data.fitted(config)
     check_computable(config, world)
@@ -259,8 +260,11 @@ def _check_resumable(before: Config, config: Config, out: Path) -> None:
                 differs = f"with {option} {old[key]}, not {new[key]}"
                 if old[key] is None:
                     differs = f"without {option}, not with {new[key]}"
+                elif new[key] is None:
+                    differs = f"with {option} {old[key]}, not without"
                 raise OptionError(f"--resume: {out} was trained {differs}")
     if before.start_from != config.start_from:
-        raise OptionError(f"--resume: {out} was started from {before.start_from}, not {config.start_from}")
+        before_this, now = (start or "no other model" for start in (before.start_from, config.start_from))
+        raise OptionError(f"--resume: {out} was started from {before_this}, not {now}")
     if before.phases != config.phases:
         raise OptionError(f"--resume: {out} was trained in other phases")

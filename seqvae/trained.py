@@ -117,8 +117,9 @@ class TrainedModel:
         """Posteriors of files, scores or sentences.
 
         Args:
-            items: of music paths or scores, of text sentences or paths, or one of them. A string that names an
-                existing file is that file; each line of a text file is a sentence.
+            items: of music paths or scores, of text sentences or paths, or one of them. A string that is the name of
+                anything there is, or looks like that of a file, is a path, and with a blank before it a sentence; each
+                line of a text file is one.
             bar: of music, take the window that begins at this bar of each file (the first bar is 1), not the first one.
             all_windows: take every window or sentence of each file, or with False the first one. Without it music
                 gives the first, text all.
@@ -205,7 +206,12 @@ class TrainedModel:
         """
         beam = None if beam is None else operator.index(beam)
         how = sampling.Decoding(temperature, top_k, top_p, beam, length_penalty, unknown)
-        return self._written(self.decode_ids(z, how, seed, shared_noise), tempo)
+        z = self._latents(z)
+        tempos = self._tempos(tempo, len(z))
+        ids = self.decode_ids(z, how, seed, shared_noise)
+        if self.kind == TEXT:
+            return [self.tokenizer.decode(row) for row in ids]
+        return [self.tokenizer.decode(row, tempo=beat) for row, beat in zip(ids, tempos, strict=True)]
 
     def decode_ids(
         self,
@@ -217,13 +223,7 @@ class TrainedModel:
         """As `decode`, with the ids (N, T) for a result, which only the tokenizer can read."""
         if how.unknown and self.kind != TEXT:
             raise OptionError(f"--unknown is for text; model '{self.name}' makes music")
-        z = torch.as_tensor(z if isinstance(z, torch.Tensor) else np.ascontiguousarray(z), dtype=torch.float32)
-        z = z.unsqueeze(0) if z.ndim == 1 else z
-        if z.ndim != 2 or z.shape[1] != self.config.model.latent_size:
-            given, size = "x".join(map(str, z.shape)), self.config.model.latent_size
-            raise ModelError(f"latents of shape {given} do not fit model '{self.name}', whose latent size is {size}")
-        if not z.isfinite().all():
-            raise ModelError("latents must be finite: there are NaN or infinite numbers among them")
+        z = self._latents(z)
         generator = torch.Generator(self.device).manual_seed(_seed(seed))
         length, beams = self.config.model.length, how.beam or 1
         parts = []
@@ -239,7 +239,7 @@ class TrainedModel:
         if how.get("beam") is None:
             how.setdefault("temperature", 1.0)
         seed = _seed(how.get("seed"))
-        how["seed"] = (seed + 1) % MOST_SEED
+        how["seed"] = (seed + 1) % (MOST_SEED + 1)
         z = torch.randn(n, self.config.model.latent_size, generator=torch.Generator().manual_seed(seed))
         return self.decode(z, **how)
 
@@ -302,15 +302,19 @@ class TrainedModel:
     ) -> dict[str, float]:
         """Figures on a split of a prepared dataset ("train", "valid" or "test"), or on all that `read` has found.
 
-        What they are says `seqvae.evaluation.evaluate`. Raises ModelError when the dataset has another tokenizer than
-        the model, or the split is empty.
+        What they are says `seqvae.evaluation.evaluate`.
+
+        Raises:
+            ModelError: the dataset has another tokenizer than the model, or the split is empty.
+            OptionError: there is no sequence, or samples or seed are out of range.
         """
+        seed = _seed(seed)
         if samples < 0:
             raise OptionError(f"--samples {samples}: must be 0 or more")
         note_on = None if self.tokenizer.note_on is None else torch.from_numpy(self.tokenizer.note_on)
         if not isinstance(data, Path | str):
             if not len(data):
-                raise ModelError("there is nothing to evaluate: no sequence was given")
+                raise OptionError("there is nothing to evaluate: no sequence was given")
             batches = [batch for _, batch in in_batches([example.ids for example in data], BATCH)]
             return self._evaluated(batches, note_on, samples, seed, progress)
         found = SequenceData(Path(data))
@@ -369,18 +373,40 @@ class TrainedModel:
         tokenizer = cast(TextTokenizer, self.tokenizer)
         if not is_path(item):
             return [sentence(str(item), tokenizer)]
+        if isinstance(item, str) and os.path.isdir(item):
+            raise InputError(f"{item} is a folder, a file was expected; a blank before it makes it a sentence")
         options = TextOptions(encoding=encoding or self.config.data.encoding)
         found = sentence_examples(Path(item), tokenizer, options)
         return found[:1] if every is False else found
 
-    def _written(self, ids: np.ndarray, tempo: float | Sequence[float] | None) -> list[Any]:
-        """Rows of ids as scores or sentences."""
+    def _latents(self, z: np.ndarray | torch.Tensor) -> torch.Tensor:
+        """Latents (N, Z) or (Z) as (N, Z). Raises ModelError for what no latents of this model are."""
+        z = torch.as_tensor(z if isinstance(z, torch.Tensor) else np.ascontiguousarray(z, np.float32))
+        z = z.detach().float()
+        z = z.unsqueeze(0) if z.ndim == 1 else z
+        if z.ndim != 2 or z.shape[1] != self.config.model.latent_size:
+            given, size = "x".join(map(str, z.shape)), self.config.model.latent_size
+            raise ModelError(f"latents of shape {given} do not fit model '{self.name}', whose latent size is {size}")
+        if not z.isfinite().all():
+            raise ModelError("latents must be finite: there are NaN or infinite numbers among them")
+        return z
+
+    def _tempos(self, tempo: float | Sequence[float] | None, rows: int) -> list[float]:
+        """A tempo for each row of music. Raises OptionError for what is none, and for any given for text."""
         if self.kind == TEXT:
             if tempo is not None:
                 raise OptionError(f"tempo {tempo}: model '{self.name}' makes text, which has none")
-            return [self.tokenizer.decode(row) for row in ids]
-        tempos = _tempos(DEFAULT_TEMPO if tempo is None else tempo, len(ids))
-        return [self.tokenizer.decode(row, tempo=beat) for row, beat in zip(ids, tempos, strict=True)]
+            return []
+        try:
+            tempos = np.asarray(DEFAULT_TEMPO if tempo is None else tempo, np.float64)
+        except (TypeError, ValueError):
+            tempos = np.empty(0)
+        if isinstance(tempo, str) or tempos.shape not in ((), (rows,)):
+            raise OptionError(f"tempo: must be a number, or as many as there are rows, {rows}")
+        tempos = np.broadcast_to(tempos, rows)
+        for wrong in tempos[~possible(tempos)]:
+            raise OptionError(f"tempo {wrong:g}: must be from {SLOWEST:.2f} to {FASTEST:,.0f} quarters a minute")
+        return tempos.tolist()
 
 
 def write_scores(rows: Mapping[Path, Sequence[Score]], titles: Sequence[str], picture: Path) -> None:
@@ -393,17 +419,6 @@ def write_scores(rows: Mapping[Path, Sequence[Score]], titles: Sequence[str], pi
 def _several(items: Item | Sequence[Item]) -> list[Item]:
     """One item, or many, as a list."""
     return [items] if isinstance(items, Path | str | Score) else list(items)
-
-
-def _tempos(tempo: float | Sequence[float], rows: int) -> list[float]:
-    """A tempo for each row. Raises OptionError for what is none."""
-    try:
-        tempos = np.broadcast_to(np.asarray(tempo, np.float64), rows)
-    except (TypeError, ValueError):
-        raise OptionError(f"tempo {tempo!r}: must be a number, or one for each of {rows} rows") from None
-    if not possible(tempos):
-        raise OptionError(f"tempo {tempo!r}: must be from {SLOWEST} to {FASTEST:,.0f} quarters a minute")
-    return tempos.tolist()
 
 
 def _described(tokenizer: Tokenizer) -> str:

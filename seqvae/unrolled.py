@@ -60,7 +60,7 @@ def run(
     """
 
     def way(number: int, below: Tensor | None, order: Tensor | None) -> Tensor:
-        """Its gates end with it, if no gradient is wanted, before the next ones are made."""
+        """One direction of one layer; where no gradient is wanted, its gates are freed when it ends."""
         inputs, recurrent, bias = scaled_weights(lstm, number)
         gates = read(inputs, bias, order) if below is None else _through(below, inputs, bias)
         nothing = gates.new_zeros(gates.shape[1], lstm.hidden_size)

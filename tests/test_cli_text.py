@@ -342,6 +342,16 @@ def test_a_run_is_resumed_to_the_same_weights(seqvae: Run) -> None:
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
+def test_a_preset_beside_resume_says_how_to_go_on_and_not_with_what(seqvae: Run) -> None:
+    other_data = ["--vocabulary-size", 9, "--max-length", 5]
+    succeed(seqvae("train", "@notes.txt", *SMALL, *other_data, "--steps", 2, "--out", "run"))
+    for steps, source in ((3, ["@notes.txt"]), (4, [])):
+        succeed(seqvae("train", *source, "--resume", "--preset", "@small.toml", "--out", "run", "--steps", steps))
+    assert seqvae("train", "@notes.txt", "--start-from", "run", "--steps", 1, "--out", "next")[0] == 0
+    code, _, err = seqvae("train", "--resume", "--preset", "@small.toml", "--out", "next", "--steps", 2)
+    assert (code, "leave --preset out" in err) == (2, True)
+
+
 DATA = [
     (["--vocabulary-size", 9], {"vocabulary_size": 9}),
     (["--min-count", 5, "--max-length", 4, "--long", "drop"], {"min_count": 5, "max_length": 4, "long": "drop"}),

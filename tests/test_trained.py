@@ -151,16 +151,18 @@ def test_wrong_input_is_told_in_one_line(vae: TrainedModel, tmp_path: Path) -> N
             vae.sample(1, **wrong)
     with pytest.raises(InputError, match=r"nothing\.mid"):
         vae.encode(tmp_path / "nothing.mid")
-    for tempo in (0, -5, 1, 1e9, float("nan"), "fast", [100, 100, 100]):
+    for tempo in (0, -5, 1, 1e9, float("nan"), "fast", "100", [100, 100, 100], [100]):
         with pytest.raises(OptionError, match="tempo"):
             vae.decode(np.zeros((2, 8)), tempo=tempo)
     for seed in (-1, 2**64 - 1, np.int64(-1)):
         with pytest.raises(OptionError, match="--seed"):
             vae.sample(1, seed=seed)
-    with pytest.raises(ModelError, match="nothing to evaluate"):
+    with pytest.raises(OptionError, match="nothing to evaluate"):
         vae.evaluate([])
     with pytest.raises(OptionError, match="--samples -1"):
         vae.evaluate(vae.read(tune(60)), samples=-1)
+    with pytest.raises(OptionError, match="--seed"):
+        vae.evaluate(vae.read(tune(60)), seed=2**70)
     with pytest.raises(OptionError, match="1 latents"):
         vae.interpolate_latents(vae.encode(tune(60)), 3)
     with pytest.raises(OptionError, match="--plus"):
@@ -173,7 +175,9 @@ def test_numbers_of_numpy_are_numbers(vae: TrainedModel) -> None:
     assert notes(vae.decode(z[::-1], beam=np.int64(2))) == notes(vae.decode(z, beam=2))[::-1]
     assert [score.tempo for score in vae.decode(z, tempo=np.float32(100))] == [100.0, 100.0]
     assert [score.tempo for score in vae.decode(z, tempo=np.array([90, 100]))] == [90.0, 100.0]
+    assert notes(vae.decode(z.astype(">f8"))) == notes(vae.decode(torch.from_numpy(z).requires_grad_()))
     assert vae.sample(1, seed=MOST_SEED)
+    assert vae.evaluate(vae.read(tune(60)), samples=0, seed=np.uint8(3))
 
 
 def test_saved_and_loaded_it_is_the_same_model(vae: TrainedModel, tmp_path: Path) -> None:
@@ -183,8 +187,8 @@ def test_saved_and_loaded_it_is_the_same_model(vae: TrainedModel, tmp_path: Path
     assert notes(again.sample(3, seed=1)) == notes(vae.sample(3, seed=1))
     (tmp_path / "run").mkdir()
     vae.save(tmp_path / "run" / "model.safetensors")
-    for place in ("run", "mine.safetensors"):
-        with pytest.raises(InputError, match=place):
+    for place, words in (("run", "run is a folder"), ("mine.safetensors", "force=True")):
+        with pytest.raises(InputError, match=words):
             vae.save(tmp_path / place)
     vae.save(tmp_path / "mine.safetensors", half=True, force=True)
     assert seqvae.load(tmp_path / "run").name == "run"

@@ -180,10 +180,10 @@ def test_wrong_input_is_told_in_one_line(notes: Path, tmp_path: Path) -> None:
 def test_a_pipe_is_read(tmp_path: Path) -> None:
     vae, pipe = model_of(WordTokenizer(12, symbols=WORDS)), tmp_path / "pipe"
     os.mkfifo(pipe)
-    writer = threading.Thread(target=pipe.write_text, args=("the cat\nthe dog\n",))
+    writer = threading.Thread(target=pipe.write_text, args=("the cat\nthe dog\n",), daemon=True)
     writer.start()
     assert len(vae.encode(str(pipe))) == 2
-    writer.join()
+    writer.join(timeout=10)
 
 
 def test_a_model_of_music_says_what_it_is_given(tmp_path: Path) -> None:
