@@ -58,4 +58,4 @@ def test_what_cudnn_says_of_scattered_weights_is_not_passed_on() -> None:
             warnings.warn("another")
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-    assert done.stderr == "<string>:6: UserWarning: another\n"
+    assert done.stderr.count("UserWarning: ") == done.stderr.count("UserWarning: another") == 1
