@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ def write_windows(folder: Path, ids: Mapping[str, np.ndarray]) -> Dataset:
     for name, rows in ids.items():
         np.save(folder / f"{name}.npy", rows)
     tokenizer = MelodyTokenizer(options.bars, options.meter)
-    return _described(folder, "bar", tokenizer, melody_dataset.plain(options), {n: len(ids[n]) for n in ids})
+    return _described(folder, "bar", tokenizer, melody_dataset.plain(options), ids)
 
 
 def write_sentences(folder: Path, ids: Mapping[str, Ragged], words: int) -> Dataset:
@@ -38,13 +38,14 @@ def write_sentences(folder: Path, ids: Mapping[str, Ragged], words: int) -> Data
         assert rows.lengths.max() <= tokenizer.length
         np.save(folder / f"{name}.npy", rows.ids.astype(tokenizer.dtype))
         np.save(folder / f"{name}-offsets.npy", rows.offsets)
-    return _described(folder, "line", tokenizer, text_dataset.plain(options), {n: len(ids[n]) for n in ids})
+    return _described(folder, "line", tokenizer, text_dataset.plain(options), ids)
 
 
 def _described(
-    folder: Path, place: str, tokenizer: Tokenizer, options: dict[str, Any], counts: dict[str, int]
+    folder: Path, place: str, tokenizer: Tokenizer, options: dict[str, Any], ids: Mapping[str, Sized]
 ) -> Dataset:
     """Write what is said about the arrays; `place` is what index.csv counts in a source."""
+    counts = {name: len(rows) for name, rows in ids.items()}
     with (folder / "index.csv").open("w", newline="") as file:
         index = csv.writer(file)
         index.writerow(("split", "row", "source", place))

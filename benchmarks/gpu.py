@@ -26,7 +26,7 @@ from benchmarks.machine import describe
 from benchmarks.rates import training_operations
 from benchmarks.training import training_step
 from data_prep.ragged import Ragged
-from data_prep.tokenizers.text import EOS
+from data_prep.tokenizers.text import EOS, SPECIALS
 from seqvae.config import TEXT, Config
 from seqvae.data import SequenceData
 from seqvae.devices import autocast, choose_precision
@@ -271,7 +271,7 @@ def sentences(folder: Path) -> SequenceData:
     for name, n in (("train", SENTENCES), ("valid", 8), ("test", 8)):
         lengths = rng.gamma((MEAN / DEVIATION) ** 2, DEVIATION**2 / MEAN, n).round().clip(2, LONGEST).astype(np.int64)
         ends = lengths.cumsum()
-        words = rng.integers(4, VOCABULARY + 4, ends[-1])
+        words = rng.integers(len(SPECIALS), VOCABULARY + len(SPECIALS), ends[-1])
         words[ends - 1] = EOS
         ids[name] = Ragged(words, np.concatenate([[0], ends]))
     return SequenceData(write_sentences(folder / "sentences", ids, VOCABULARY).path)

@@ -158,8 +158,10 @@ def _settled(given: Mapping[str, Any], world: "World") -> tuple[Config, Path, Pa
         before = read_config(run)
         if preset is not None and before.start_from is not None:
             raise OptionError(f"--preset {preset}: {run} was started from {before.start_from}; leave --preset out")
-        same_kind = base.data.kind == before.data.kind  # what is of another kind is refused with the model
-        base = before if preset is None else dataclasses.replace(base, data=before.data if same_kind else base.data)
+        if preset is None:
+            base = before
+        elif base.data.kind == before.data.kind:  # what is of another kind is refused with the model
+            base = dataclasses.replace(base, data=before.data)
     else:  # the settings of another run may serve as a preset, its data do not
         base = dataclasses.replace(base, data=dataclasses.replace(base.data, dataset=None))
     if base.start_from is not None and given["tokenizer"] is not None:

@@ -88,6 +88,14 @@ def check_file(path: Path, kind: str) -> None:
         )
 
 
+def free(path: Path | str, force: bool) -> Path:
+    """The path, if nothing is there that must not be replaced. Raises InputError if there is."""
+    path = Path(path)
+    if path.exists() and not force:
+        raise InputError(f"{path} exists; use --force (force=True) to overwrite it")
+    return path
+
+
 def is_path(item: Path | str) -> bool:
     """Whether an item of text is meant as a file: a Path, the name of what exists, or what looks like a file's name."""
     if isinstance(item, Path) or os.path.exists(item):

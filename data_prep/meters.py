@@ -10,11 +10,15 @@ import re
 from data_prep.errors import InputError
 
 DEFAULT_TEMPO = 120.0  # quarters a minute, of what says nothing
-TEMPOS = (10.0, 1000.0)  # quarters a minute, of written music; beyond, something else was meant
 STEPS_PER_QUARTER = 4
 STEPS_PER_WHOLE = 4 * STEPS_PER_QUARTER
 
 Meter = tuple[int, int]
+
+
+def is_tempo(tempo: float | None) -> bool:
+    """Whether so many quarters a minute are a tempo of written music; beyond, something else was meant."""
+    return tempo is not None and 10 <= tempo <= 1000
 
 
 def parse_meter(text: str) -> Meter:

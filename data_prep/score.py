@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data_prep.errors import InputError
+from data_prep.files import free
 from data_prep.meters import DEFAULT_TEMPO, STEPS_PER_QUARTER, Meter
 from data_prep.piece import Piece, Track
 
@@ -83,7 +84,7 @@ class Score:
         """
         from data_prep import midi
 
-        path, piece = _free(path, force), self.to_piece()
+        path, piece = free(path, force), self.to_piece()
         midi.write(piece, path, end=self.steps * piece.ticks_per_quarter // self.steps_per_quarter)
 
     def write_audio(self, path: Path | str, force: bool = False) -> None:
@@ -94,7 +95,7 @@ class Score:
         """
         from data_prep import midi
 
-        midi.write_audio(self.to_piece(), _free(path, force))
+        midi.write_audio(self.to_piece(), free(path, force))
 
     def to_pretty_midi(self) -> "pretty_midi.PrettyMIDI":
         """The score as a pretty_midi object, for everything that library does."""
@@ -124,14 +125,6 @@ def join(scores: Sequence[Score]) -> Score:
         notes += [replace(note, onset=note.onset + begin, end=note.end + begin) for note in score.notes]
         begin += score.steps
     return replace(first, notes=tuple(notes), steps=begin)
-
-
-def _free(path: Path | str, force: bool) -> Path:
-    """The path, if nothing is there that must not be replaced."""
-    path = Path(path)
-    if path.exists() and not force:
-        raise InputError(f"{path} exists; use --force (force=True) to overwrite it")
-    return path
 
 
 def _track_name(name: str, number: int) -> str:

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from data_prep.bars import TICKS, Bar, Voice, WrittenNote, check_meters, to_piece
 from data_prep.errors import InputError
-from data_prep.meters import TEMPOS
+from data_prep.meters import is_tempo
 from data_prep.piece import Piece
 
 MAX_BYTES = 50_000_000  # of text; music21 needs some hundred times that
@@ -114,9 +114,9 @@ def _bar(measure: Any, start: float, end: float) -> Bar:
             bar.notes.append(WrittenNote(onset, _ticks(item.quarterLength), head.pitch.midi, tied))
     bar.notes.sort(key=lambda head: head.onset)
     bar.tempos = [
-        (_ticks(mark.getOffsetInHierarchy(measure)), float(mark.getQuarterBPM()))
+        (_ticks(mark.getOffsetInHierarchy(measure)), float(tempo))
         for mark in measure.recurse().getElementsByClass("MetronomeMark")
-        if mark.getQuarterBPM() and TEMPOS[0] <= mark.getQuarterBPM() <= TEMPOS[1]
+        if is_tempo(tempo := mark.getQuarterBPM())
     ]
     return bar
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from data_prep.bars import TICKS, Bar, Voice, WrittenNote, check_meters, to_piece
 from data_prep.errors import InputError
-from data_prep.meters import TEMPOS
+from data_prep.meters import is_tempo
 from data_prep.piece import Piece
 
 _TUNE = re.compile(r"^(?=X:)", re.MULTILINE)
@@ -127,7 +127,7 @@ class _Writer:
             tempo = token.getMetronomeMarkObject().getQuarterBPM()
         except Exception:  # "Q:Allegro" and the like: words are no tempo, and music21 fails on some in many ways
             return
-        if tempo and TEMPOS[0] <= tempo <= TEMPOS[1]:
+        if is_tempo(tempo):
             self.bar.tempos.append((round(self.at * TICKS), float(tempo)))
 
     def line(self, token: Any) -> None:

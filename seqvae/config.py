@@ -218,6 +218,7 @@ class Config:
     def from_dict(cls, values: dict[str, Any], where: str = "the configuration") -> "Config":
         """The reverse of `to_dict`. Raises OptionError for unknown keys and values of a wrong type."""
         sections: dict[str, type] = {"data": DataConfig, "model": ModelConfig, "training": TrainConfig}
+        known = (*_TOP, *sections, "phases")
         parts: dict[str, Any] = {}
         for key, value in values.items():
             if key in sections and isinstance(value, dict):
@@ -226,12 +227,11 @@ class Config:
                 parts[key] = tuple(_phase(each, f"{where}, phase {n}") for n, each in enumerate(value, 1))
             elif key in _TOP and (isinstance(value, str) or (key == "start_from" and value is None)):
                 parts[key] = value
-            elif key in (*_TOP, *sections, "phases"):
+            elif key in known:
                 wanted = "text" if key in _TOP else "[[phases]], tables" if key == "phases" else f"a table, [{key}]"
                 raise OptionError(f"{where}: {key} = {value!r} must be {wanted}")
             else:
-                known = ", ".join([*_TOP, *sections, "phases"])
-                raise OptionError(f"{where}: unknown key '{key}'; known: {known}")
+                raise OptionError(f"{where}: unknown key '{key}'; known: {', '.join(known)}")
         return cls(**parts)
 
     @classmethod

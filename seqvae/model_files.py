@@ -39,6 +39,6 @@ def find_model(model: str | Path | None = None) -> Path:
                 raise ModelError(f"{path} has no model yet: go on with seqvae train --resume --out {quote(str(path))}")
             raise ModelError(f"{path} has no {MODEL_FILE}: it is no run folder of seqvae train")
         return path / MODEL_FILE
-    if not path.is_file() or not name:
+    if not path.is_file():
         raise ModelError(f"no model '{name}': give a model file, a run folder or one of {', '.join(bundled_names())}")
     return path

@@ -55,8 +55,8 @@ def run_lengths(lstm: nn.LSTM, inputs: Tensor, lengths: Tensor) -> tuple[list[Te
     if lstm.bidirectional:
         outputs, last = layered(lstm, way, lengths, inputs.transpose(0, 1))
         return outputs, last[-2:]
-    ahead, _ = run(lstm, inputs)
-    return [ahead.transpose(0, 1)], _at_end(ahead.transpose(0, 1), lengths).unsqueeze(0)
+    ahead = run(lstm, inputs)[0].transpose(0, 1)
+    return [ahead], _at_end(ahead, lengths).unsqueeze(0)
 
 
 def layered(

@@ -21,7 +21,7 @@ import torch
 
 from data_prep.errors import InputError
 from data_prep.examples import Example, examples, sentence, sentence_examples
-from data_prep.files import SUFFIXES, is_path
+from data_prep.files import SUFFIXES, free, is_path
 from data_prep.meters import DEFAULT_TEMPO
 from data_prep.pictures import piano_rolls
 from data_prep.score import Score, join
@@ -29,7 +29,7 @@ from data_prep.text import TextOptions
 from data_prep.tokenizers.base import Tokenizer, create
 from data_prep.tokenizers.text import TextTokenizer
 from data_prep.windows import MelodyOptions
-from seqvae import latents, sampling
+from seqvae import given, latents, sampling
 from seqvae.batch import Batch
 from seqvae.checkpoint import ModelFile, load_model, save_model
 from seqvae.config import MOST_SEED, TEXT, Config
@@ -37,7 +37,7 @@ from seqvae.data import SequenceData, in_batches
 from seqvae.devices import autocast, choose_device, choose_precision
 from seqvae.errors import ModelError, OptionError
 from seqvae.evaluation import evaluate
-from seqvae.latent_file import FASTEST, SLOWEST, Latents, possible
+from seqvae.latent_file import Latents
 from seqvae.memory import keep_freed_memory
 from seqvae.model_files import find_model, model_name
 from seqvae.run_folder import MODEL_FILE
@@ -207,10 +207,12 @@ class TrainedModel:
         beam = None if beam is None else operator.index(beam)
         how = sampling.Decoding(temperature, top_k, top_p, beam, length_penalty, unknown)
         z = self._latents(z)
-        tempos = self._tempos(tempo, len(z))
-        ids = self.decode_ids(z, how, seed, shared_noise)
         if self.kind == TEXT:
-            return [self.tokenizer.decode(row) for row in ids]
+            if tempo is not None:
+                raise OptionError(f"tempo {tempo}: model '{self.name}' makes text, which has none")
+            return [self.tokenizer.decode(row) for row in self.decode_ids(z, how, seed, shared_noise)]
+        tempos = given.tempos(DEFAULT_TEMPO if tempo is None else tempo, len(z))  # told before the work is done
+        ids = self.decode_ids(z, how, seed, shared_noise)
         return [self.tokenizer.decode(row, tempo=beat) for row, beat in zip(ids, tempos, strict=True)]
 
     def decode_ids(
@@ -224,7 +226,7 @@ class TrainedModel:
         if how.unknown and self.kind != TEXT:
             raise OptionError(f"--unknown is for text; model '{self.name}' makes music")
         z = self._latents(z)
-        generator = torch.Generator(self.device).manual_seed(_seed(seed))
+        generator = torch.Generator(self.device).manual_seed(given.seed(seed))
         length, beams = self.config.model.length, how.beam or 1
         parts = []
         for part in z.to(self.device).split(len(z) if shared_noise else max(1, self._rows // beams)):
@@ -238,7 +240,7 @@ class TrainedModel:
             raise OptionError(f"-n {n}: must be at least 1")
         if how.get("beam") is None:
             how.setdefault("temperature", 1.0)
-        seed = _seed(how.get("seed"))
+        seed = given.seed(how.get("seed"))
         how["seed"] = (seed + 1) % (MOST_SEED + 1)
         z = torch.randn(n, self.config.model.latent_size, generator=torch.Generator().manual_seed(seed))
         return self.decode(z, **how)
@@ -308,7 +310,7 @@ class TrainedModel:
             ModelError: the dataset has another tokenizer than the model, or the split is empty.
             OptionError: there is no sequence, or samples or seed are out of range.
         """
-        seed = _seed(seed)
+        seed = given.seed(seed)
         if samples < 0:
             raise OptionError(f"--samples {samples}: must be 0 or more")
         note_on = None if self.tokenizer.note_on is None else torch.from_numpy(self.tokenizer.note_on)
@@ -349,9 +351,9 @@ class TrainedModel:
         path = Path(path)
         if path.is_dir():
             raise InputError(f"{path} is a folder; give the name of a file in it, like {path / MODEL_FILE}")
-        if path.exists() and not force:
-            raise InputError(f"{path} exists; use force=True to overwrite it")
-        save_model(path, self.model, self.config, self.tokenizer.to_json(), self.metrics, self.origin, half)
+        save_model(
+            free(path, force), self.model, self.config, self.tokenizer.to_json(), self.metrics, self.origin, half
+        )
 
     def _read_music(self, item: Item, bar: int | None, every: bool) -> list[Example]:
         if isinstance(item, Score):
@@ -380,33 +382,7 @@ class TrainedModel:
         return found[:1] if every is False else found
 
     def _latents(self, z: np.ndarray | torch.Tensor) -> torch.Tensor:
-        """Latents (N, Z) or (Z) as (N, Z). Raises ModelError for what no latents of this model are."""
-        z = torch.as_tensor(z if isinstance(z, torch.Tensor) else np.ascontiguousarray(z, np.float32))
-        z = z.detach().float()
-        z = z.unsqueeze(0) if z.ndim == 1 else z
-        if z.ndim != 2 or z.shape[1] != self.config.model.latent_size:
-            given, size = "x".join(map(str, z.shape)), self.config.model.latent_size
-            raise ModelError(f"latents of shape {given} do not fit model '{self.name}', whose latent size is {size}")
-        if not z.isfinite().all():
-            raise ModelError("latents must be finite: there are NaN or infinite numbers among them")
-        return z
-
-    def _tempos(self, tempo: float | Sequence[float] | None, rows: int) -> list[float]:
-        """A tempo for each row of music. Raises OptionError for what is none, and for any given for text."""
-        if self.kind == TEXT:
-            if tempo is not None:
-                raise OptionError(f"tempo {tempo}: model '{self.name}' makes text, which has none")
-            return []
-        try:
-            tempos = np.asarray(DEFAULT_TEMPO if tempo is None else tempo, np.float64)
-        except (TypeError, ValueError):
-            tempos = np.empty(0)
-        if isinstance(tempo, str) or tempos.shape not in ((), (rows,)):
-            raise OptionError(f"tempo: must be a number, or as many as there are rows, {rows}")
-        tempos = np.broadcast_to(tempos, rows)
-        for wrong in tempos[~possible(tempos)]:
-            raise OptionError(f"tempo {wrong:g}: must be from {SLOWEST:.2f} to {FASTEST:,.0f} quarters a minute")
-        return tempos.tolist()
+        return given.latents(z, self.config.model.latent_size, self.name)
 
 
 def write_scores(rows: Mapping[Path, Sequence[Score]], titles: Sequence[str], picture: Path) -> None:
@@ -424,12 +400,3 @@ def _several(items: Item | Sequence[Item]) -> list[Item]:
 def _described(tokenizer: Tokenizer) -> str:
     spec = tokenizer.to_json() | {"vocabulary_size": tokenizer.vocabulary_size}
     return ", ".join(f"{name} {value}" for name, value in spec.items() if name not in ("symbols", "text"))
-
-
-def _seed(seed: int | None) -> int:
-    """A seed, or a new one. Raises OptionError for one that is out of range."""
-    if seed is None:
-        return int(np.random.SeedSequence().generate_state(1)[0])
-    if not 0 <= seed <= MOST_SEED:
-        raise OptionError(f"--seed {seed}: must be between 0 and {MOST_SEED:,}")
-    return operator.index(seed)
