@@ -297,7 +297,7 @@ def main() -> None:
     lines, failed = [], False
     with tempfile.TemporaryDirectory() as name:
         bench = Bench(device, windows(Path(name)), sentences(Path(name)), options.seconds)
-        bench.windows.settle(device)
+        bench.windows.use_gpu(device)
         for what, check in checks(bench):
             wrong, _ = attempted(check)
             failed = failed or bool(wrong)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from benchmarks.datasets import write_windows
 from data_prep.dataset import is_dataset, prepare
@@ -45,5 +44,4 @@ def trained(config: Config, data: SequenceData, out: Path) -> dict[str, Any]:
 
 def judged(model: SequenceVAE, data: SequenceData) -> dict[str, float]:
     """Figures on all valid windows, in fp32."""
-    note_on = torch.from_numpy(data.tokenizer.note_on)
-    return evaluate(model.eval(), data.batches("valid", 512), note_on)
+    return evaluate(model.eval(), data.batches("valid", 512), data.tokenizer.note_on)

@@ -29,6 +29,7 @@ import torch
 from benchmarks.drawing import Place, draw_rate_distortion
 from benchmarks.judging import finished
 from benchmarks.machine import describe
+from benchmarks.training import training_step
 from data_prep.dataset import cached
 from data_prep.ragged import Ragged
 from data_prep.text import TextOptions
@@ -37,7 +38,6 @@ from seqvae.config import Config
 from seqvae.data import SequenceData
 from seqvae.devices import autocast, choose_device, choose_precision
 from seqvae.evaluation import evaluate
-from seqvae.optimization import Optimization
 from seqvae.presets import preset
 from seqvae.run import new_model
 from seqvae.starting import settings
@@ -111,18 +111,12 @@ def words_per_second(config: Config, dataset: Path, steps: int = TRIED_STEPS) ->
     data = SequenceData(dataset)
     config = data.fitted(config)
     device = choose_device(config.training.device)
-    training = config.stages()[-1][1]
-    model = new_model(config).to(device)
-    optimization = Optimization(
-        model, training, device, choose_precision(training.precision, device), data.steps_per_epoch(training.batch_size)
-    )
+    step = training_step(new_model(config).to(device), config.stages()[-1][1], data, device)
     rates = []
-    for step in range(steps + 5):
-        batch = data.training_batch(step, training.batch_size, 0)
+    for _ in range(steps + 5):
         start = time.perf_counter()
-        figures, _ = optimization.step([batch], step, step, 0.0, 0)
-        figures.cpu()  # wait for a GPU to have finished
-        rates.append(batch.count / (time.perf_counter() - start))
+        words = float(step()[-1])  # which waits for a GPU to have finished
+        rates.append(words / (time.perf_counter() - start))
     return sorted(rates[5:])[steps // 2]
 
 

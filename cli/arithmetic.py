@@ -54,14 +54,15 @@ def arithmetic(
     """
     if not plus:
         raise OptionError("--plus is missing: give at least one file or sentence to start from")
+    from seqvae import given
     from seqvae.trained import load
 
     minus = minus or []
     vae = load(model, device, precision)
     place = Lines(out, force) if vae.kind == TEXT else MidiFile(out or Path("arithmetic.mid"), force)
-    start = options.chosen_seed(seed)
+    start = given.seed(seed)
     found = inputs.encode(vae, vae.read([*plus, *minus], bar, all_windows=False, encoding=encoding))
     made = vae.add_latents(found, len(plus), seed=start, **options.decoding(context.params))
     place.write([made], f"{' + '.join(plus)}{''.join(f' - {item}' for item in minus)}")
-    if temperature:
-        place.tell_seed(start, seed)
+    if temperature and seed is None:
+        place.tell_seed(start)

@@ -5,10 +5,9 @@ from typing import Annotated
 
 import typer
 
-from cli import options
 from cli.console import note, say
 from data_prep.files import taken
-from data_prep.meters import count
+from data_prep.wording import count
 from seqvae.errors import OptionError
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Which books.", show_default=False)]
@@ -19,7 +18,7 @@ def corpus(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where to: a folder for each book is made there.")
     ] = None,
-    force: options.Force = False,
+    force: Annotated[bool, typer.Option("--force", help="Write into folders that hold something already.")] = False,
 ) -> None:
     """Write real tunes as MIDI files.
 
@@ -30,7 +29,7 @@ def corpus(
       seqvae corpus
       seqvae corpus oneills1850 ryansMammoth --out tunes
     """
-    from data_prep.notation import corpus_books, write_corpus
+    from data_prep.corpus import corpus_books, write_corpus
 
     books = corpus_books()
     if not names:

@@ -83,7 +83,7 @@ MinCount = Annotated[
 MaxLength = Annotated[
     int | None, typer.Option(metavar="N", callback=at_least(1), help="Text: words (characters) of a sentence at most.")
 ]
-Long = Annotated[str | None, choice(LONG, "Text: what happens to longer ones.")]
+Long = Annotated[str | None, choice(LONG, "Text: what happens to sentences longer than --max-length.")]
 Words = Annotated[str | None, choice(WORDS, "Text: split words and signs, or at blanks alone.")]
 Lowercase = Annotated[bool | None, switch("lowercase", "Text: bring all letters to lower case first.")]
 TokenizerFile = Annotated[

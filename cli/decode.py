@@ -7,7 +7,7 @@ import typer
 
 from cli import options, outputs
 from cli.console import note
-from data_prep.meters import count
+from data_prep.wording import count
 from seqvae.config import MUSIC
 from seqvae.errors import OptionError
 
@@ -46,6 +46,7 @@ def decode(
       seqvae decode latents.npz --temperature 0.5 --seed 1 --out varied
       seqvae decode notes.npz --model runs/notes-text-words --beam 5
     """
+    from seqvae import given
     from seqvae.latent_file import Latents
     from seqvae.trained import load
 
@@ -55,21 +56,21 @@ def decode(
     place = outputs.results(vae.kind, out, force, "decoded", names, "decoded.png")
     if found.model not in ("", vae.name):
         note(f"{latents} was made by model '{found.model}' and is decoded by '{vae.name}'")
-    start = options.chosen_seed(seed)
+    start = given.seed(seed)
     tempo = found.tempo if vae.kind == MUSIC else None
     made = vae.decode(found.mean, seed=start, tempo=tempo, **options.decoding(context.params))
     place.write(made, count(len(made), place.noun))
-    if temperature:
-        place.tell_seed(start, seed)
+    if temperature and seed is None:
+        place.tell_seed(start)
 
 
 def _names(found: "Latents") -> list[str]:
     """01-tune-bar5: in the order of the rows, and telling where each comes from."""
-    from data_prep.notation import slugify
+    from data_prep.files import slugify
 
     stems = (slugify(Path(source).stem) for source in found.source)
-    rows = zip(options.numbered("", len(found)), stems, found.place, strict=True)
-    return [f"{number.lstrip('-')}-{stem}-bar{place}" for number, stem, place in rows]
+    rows = zip(options.numbers(len(found)), stems, found.place, strict=True)
+    return [f"{number}-{stem}-bar{place}" for number, stem, place in rows]
 
 
 def _model(found: "Latents", model: str | None, latents: Path) -> str | None:

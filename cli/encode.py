@@ -9,7 +9,7 @@ import typer
 from cli import inputs, options
 from cli.console import say
 from cli.outputs import refuse_existing
-from data_prep.meters import count
+from data_prep.wording import count
 from seqvae.errors import OptionError
 
 

@@ -14,7 +14,7 @@ from cli.console import note, say
 from cli.options import choice
 from cli.outputs import refuse_existing
 from data_prep.files import atomic
-from data_prep.meters import count
+from data_prep.wording import count
 from seqvae.config import PRECISIONS, TEXT
 from seqvae.errors import OptionError
 
@@ -113,8 +113,9 @@ def _is_dataset(sources: Sequence[str]) -> bool:
 
 def _sentences(sources: Sequence[str], vae: "TrainedModel", encoding: str | None) -> "list[Example]":
     _, examples = inputs.read_each(vae, inputs.find(sources, vae), encoding=encoding)
-    remarks = sum(bool(example.remark) for example in examples)
-    if remarks:
+    if left_out := sum(example.nul_lines for example in examples):
+        note(f"{count(left_out, 'line')} with NUL bytes left out")
+    if remarks := sum(bool(example.remark) for example in examples):
         note(f"{count(remarks, 'sentence')} of {len(examples):,} with unknown words, or cut")
     return examples
 

@@ -8,7 +8,7 @@ import typer
 from cli.console import say
 from cli.options import Encoding
 from data_prep.errors import InputError
-from data_prep.meters import count
+from data_prep.wording import count
 from seqvae.config import MUSIC
 from seqvae.errors import OptionError
 
@@ -51,13 +51,12 @@ def _describe(what: str, encoding: str | None) -> list[str]:
 
 
 def _text(path: Path, encoding: str | None) -> list[str]:
-    from data_prep.text import TextOptions, sentences
+    from data_prep.text import sentences
     from data_prep.tokenizers.words import WordTokenizer
 
-    options = TextOptions(encoding=encoding or "utf-8")
-    split_up = WordTokenizer(options.max_length).split_up
+    split_up = WordTokenizer(length=2).split_up
     lengths, different, characters, empty, nul = [], set(), 0, 0, 0
-    for line in sentences(path, options.encoding):
+    for line in sentences(path, encoding or "utf-8"):
         nul += line.nul
         empty += not line.text and not line.nul
         if line.text and not line.nul:
@@ -130,5 +129,5 @@ def _made_for(vae: "TrainedModel") -> str:
     data, config = vae.config.data, vae.config.model
     if vae.kind == MUSIC:
         paired = ", bars of half the length paired" if data.pair_bars else ""
-        return f"{data.tokenizer}, {data.bars} bars of {data.meter}{paired}"
+        return f"{data.tokenizer}, {count(data.bars, 'bar')} of {data.meter}{paired}"
     return f"{vae.tokenizer.name}, at most {config.length - 1} in a sentence, vocabulary of {config.vocabulary_size:,}"

@@ -47,14 +47,15 @@ def interpolate(
       seqvae interpolate tune.abc other.abc --bar 5 --temperature 0.3 --seed 1
       seqvae interpolate "the cat sat" "a storm is coming" --model runs/notes-text-words
     """
+    from seqvae import given
     from seqvae.trained import load
 
     vae = load(model, device, precision)
-    names = options.numbered("step", steps)
+    names = [f"step-{number}" for number in options.numbers(steps)]
     place = outputs.results(vae.kind, out, force, "interpolation", names, "interpolation.png", row="interpolation.mid")
-    start = options.chosen_seed(seed)
+    start = given.seed(seed)
     ends = inputs.encode(vae, vae.read([a, b], bar, all_windows=False, encoding=encoding))
     made = vae.interpolate_latents(ends, steps, seed=start, **options.decoding(context.params))
     place.write(made, f"{steps} steps from {a} to {b}")
-    if temperature:
-        place.tell_seed(start, seed)
+    if temperature and seed is None:
+        place.tell_seed(start)

@@ -184,14 +184,7 @@ def decoding(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: given[name] for name in DECODING if given[name] is not None}
 
 
-def chosen_seed(seed: int | None) -> int:
-    """The seed given, or one drawn now."""
-    import secrets
-
-    return secrets.randbelow(2**31) if seed is None else seed
-
-
-def numbered(stem: str, n: int) -> list[str]:
-    """stem-01 ... stem-n: names that sort as they count."""
+def numbers(n: int) -> list[str]:
+    """01 ... n, which sort as they count."""
     width = max(2, len(str(n)))
-    return [f"{stem}-{number:0{width}}" for number in range(1, n + 1)]
+    return [f"{number:0{width}}" for number in range(1, n + 1)]

@@ -104,7 +104,7 @@ class MidiFolder:
         part = f" of the first {MOST}" if len(scores) > MOST else ""
         say(f"{what}{row} and {self.picture}{part} are in {self.out}")
 
-    def tell_seed(self, seed: int, given: int | None) -> None:
+    def tell_seed(self, seed: int) -> None:
         """Say how to make the same again."""
         say(f"--seed {seed} makes them again")
 
@@ -126,7 +126,7 @@ class MidiFile:
         scores[0].write_midi(self.out, force=self.force)
         say(f"{what} is in {self.out}")
 
-    def tell_seed(self, seed: int, given: int | None) -> None:
+    def tell_seed(self, seed: int) -> None:
         """Say how to make the same again."""
         say(f"--seed {seed} makes it again")
 
@@ -157,10 +157,9 @@ class Lines:
         if self.out is not None:
             note(f"{what}: written to {self.out}")
 
-    def tell_seed(self, seed: int, given: int | None) -> None:
-        """Note how to make the same again, unless the user knows."""
-        if given is None:
-            note(f"--seed {seed} makes the same again")
+    def tell_seed(self, seed: int) -> None:
+        """Note how to make the same again."""
+        note(f"--seed {seed} makes the same again")
 
 
 def results(

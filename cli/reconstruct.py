@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import inputs, options, outputs
-from data_prep.meters import count
+from data_prep.wording import count
 from seqvae.config import MUSIC
 
 if TYPE_CHECKING:
@@ -45,13 +45,14 @@ def reconstruct(
       seqvae reconstruct tunes/ --model runs/mine
       seqvae reconstruct "the cat sat" --model runs/notes-text-words
     """
+    from seqvae import given
     from seqvae.trained import load
 
     vae = load(model, device, precision)
     found = inputs.find(items, vae)
     names = inputs.file_names(found) if vae.kind == MUSIC else []
     place = outputs.results(vae.kind, out, force, "reconstruction", names, "reconstruction.png")
-    start = options.chosen_seed(seed)
+    start = given.seed(seed)
     sources, examples = inputs.read_each(vae, found, bar, encoding=encoding)
     latents = inputs.encode(vae, examples)
     made = vae.decode(latents.mean, seed=start, tempo=latents.tempo, **options.decoding(context.params))
@@ -60,8 +61,8 @@ def reconstruct(
         place.write(_beside(vae.tokenizer, examples, made), what)
     else:
         place.write(made, what, [names[source] for source in sources])
-    if temperature:
-        place.tell_seed(start, seed)
+    if temperature and seed is None:
+        place.tell_seed(start)
 
 
 def _beside(tokenizer: "Tokenizer", examples: "Sequence[Example]", made: Sequence[str]) -> list[str]:

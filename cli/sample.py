@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cli import options, outputs
-from data_prep.meters import count
+from data_prep.wording import count
 
 
 def sample(
@@ -37,11 +37,13 @@ def sample(
       seqvae sample --model runs/mine --top-p 0.9 --out mine
       seqvae sample --model runs/psalms-text-words --beam 5
     """
+    from seqvae import given
     from seqvae.trained import load
 
     vae = load(model, device, precision)
-    names = options.numbered("sample", n)
+    names = [f"sample-{number}" for number in options.numbers(n)]
     place = outputs.results(vae.kind, out, force, "sampled", names, "samples.png", row="samples.mid")
-    start = options.chosen_seed(seed)
+    start = given.seed(seed)
     place.write(vae.sample(n, seed=start, **options.decoding(context.params)), count(n, f"new {place.noun}"))
-    place.tell_seed(start, seed)
+    if seed is None:
+        place.tell_seed(start)

@@ -17,7 +17,7 @@ from cli import data_options as data
 from cli import training_options as training
 from cli.console import INTERRUPTED, note, say
 from cli.options import Encoding
-from data_prep.meters import count
+from data_prep.wording import count
 from seqvae.checks import check
 from seqvae.config import TEXT, Config
 from seqvae.errors import OptionError

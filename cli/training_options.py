@@ -35,7 +35,9 @@ Epochs = Annotated[
     _whole("End after so many epochs, each phase; replaces the preset's budget, but cannot where its phases set one."),
 ]
 Steps = Annotated[int | None, _whole("End after so many steps, each phase.")]
-Minutes = Annotated[float | None, typer.Option(metavar="N", callback=above_0, help="End after so long, each phase.")]
+Minutes = Annotated[
+    float | None, typer.Option(metavar="N", callback=above_0, help="End after N minutes, in each phase.")
+]
 ValidateEvery = Annotated[
     int | None,
     _whole(
@@ -71,8 +73,13 @@ WeightAverage = Annotated[
 
 Beta = Annotated[float | None, _number("BETA", "Weight of the rate: lower reconstructs better, higher samples better.")]
 Annealing = Annotated[str | None, choice(settings.ANNEALING, "How beta rises from 0.")]
-AnnealingSteps = Annotated[int | None, _whole("Steps that its rise takes; exponential: to 63 %.")]
-AnnealingEpochs = Annotated[float | None, typer.Option(metavar="N", callback=above_0, help="The same in epochs.")]
+AnnealingSteps = Annotated[int | None, _whole("Steps that the rise of beta takes; exponential: to 63 %.")]
+AnnealingEpochs = Annotated[
+    float | None,
+    typer.Option(
+        metavar="N", callback=above_0, help="Epochs that the rise of beta takes, in place of --annealing-steps."
+    ),
+]
 FreeBits = Annotated[float | None, _number("BITS", "Bits of rate that cost nothing, in all or of each dimension.")]
 FreeBitsPer = Annotated[
     str | None,
@@ -84,7 +91,7 @@ FreeBitsForm = Annotated[
     str | None, choice(settings.FREE_BITS_FORM, "What is charged above them: the excess, or all of it.")
 ]
 Mmd = Annotated[float | None, _number("WEIGHT", "Draw all latents towards the prior by their MMD (WAE).")]
-Adversarial = Annotated[float | None, _number("WEIGHT", "The same by a discriminator (AAE).")]
+Adversarial = Annotated[float | None, _number("WEIGHT", "Draw all latents towards the prior by a discriminator (AAE).")]
 Aggressive = Annotated[
     bool | None,
     switch("aggressive", "Train the encoder to its end before each step, while mutual information rises."),
@@ -95,9 +102,9 @@ Whiten = Annotated[
 ]
 
 WordDropout = Annotated[float | None, _share("Of the decoder's inputs that are hidden.")]
-EncoderDrop = Annotated[float | None, _share("Of the encoder's inputs that are taken out ...")]
-EncoderMask = Annotated[float | None, _share("... hidden ...")]
-EncoderSwap = Annotated[float | None, _share("... moved by a few places.")]
+EncoderDrop = Annotated[float | None, _share("Of the encoder's inputs that are taken out.")]
+EncoderMask = Annotated[float | None, _share("Of the encoder's inputs that are hidden.")]
+EncoderSwap = Annotated[float | None, _share("Of the encoder's inputs that are moved by a few places.")]
 ScheduledSampling = Annotated[
     str | None,
     choice(settings.SCHEDULED_SAMPLING, "How often the decoder reads its own output in training, and how that rises."),

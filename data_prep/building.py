@@ -1,7 +1,6 @@
 """What the makers of datasets, `melody_dataset` and `text_dataset`, are given, give back and have in common."""
 
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from data_prep.errors import InputError
 from data_prep.files import Source, named_sources
+from data_prep.wording import Skipped, reasons
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Skipped = list[tuple[str, str]]  # source, and why it was left out
-
-_MOST_TOLD = 3  # names or reasons in a message
+_MOST_TOLD = 3  # names in a message
 
 
 @dataclass(frozen=True)
@@ -90,11 +88,3 @@ class Made:
     counts: dict[str, int]
     skipped: Skipped
     split_by: str
-
-
-def reasons(skipped: Skipped) -> str:
-    """The most common reasons with their numbers."""
-    common = Counter(reason for _, reason in skipped).most_common()
-    told = [f"{times:,} x {reason}" if len(skipped) > 1 else reason for reason, times in common[:_MOST_TOLD]]
-    rest = sum(times for _, times in common[_MOST_TOLD:])
-    return "; ".join(told) + (f"; and {rest:,} for other reasons" if rest else "")

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from data_prep import melody_dataset, programs, text_dataset
-from data_prep.building import NO_FILES, Files, Job, reasons
+from data_prep.building import NO_FILES, Files, Job
 from data_prep.errors import InputError
 from data_prep.files import MUSIC, TEXT, Source, taken
 from data_prep.ragged import Ragged
@@ -31,6 +31,7 @@ from data_prep.text import TextOptions
 from data_prep.tokenizers.base import Tokenizer, create
 from data_prep.tokenizers.text import TextTokenizer
 from data_prep.windows import MelodyOptions
+from data_prep.wording import reasons
 from data_prep.workplace import workplace
 
 FORMAT = "seqvae-dataset"
@@ -61,7 +62,10 @@ class Dataset:
         return _MAKERS[self.tokenizer.kind].open_split(self.path, name, self.tokenizer)
 
     def index(self, name: str) -> list[tuple[str, int]]:
-        """(source, bar or line) for each row of a split; of several bars with one window that it was taken from."""
+        """(source, bar or line) for each row of a split.
+
+        A row that stands for several equal windows has the place of that one which put it into its split.
+        """
         places: list[tuple[str, int]] = []
         with (self.path / "index.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             for split, row, source, place in csv.reader(file):
@@ -86,18 +90,23 @@ class Dataset:
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
-        yield from _MAKERS[self.tokenizer.kind].summary(self.info)
+        yield from _MAKERS[self.tokenizer.kind].summary(self.info, self.tokenizer)
         if self.skipped:
             yield f"skipped {len(self.skipped):,}: {reasons(self.skipped)}"
 
 
 def is_dataset(path: Path) -> bool:
     """Whether a folder holds a dataset, of whatever version."""
+    return _info(Path(path)) is not None
+
+
+def _info(path: Path) -> dict[str, Any] | None:
+    """What dataset.json says, if the folder holds a dataset."""
     try:
-        info = json.loads((Path(path) / "dataset.json").read_bytes())
+        info = json.loads((path / "dataset.json").read_bytes())
     except (OSError, ValueError):
-        return False
-    return isinstance(info, dict) and info.get("format") == FORMAT
+        return None
+    return info if isinstance(info, dict) and info.get("format") == FORMAT else None
 
 
 def open_dataset(path: Path) -> Dataset:
@@ -109,9 +118,9 @@ def open_dataset(path: Path) -> Dataset:
     path = Path(path)
     if not path.is_dir():
         raise InputError(f"there is no dataset folder {path}")
-    if not is_dataset(path):
+    info = _info(path)
+    if info is None:
         raise InputError(f"{path} is no dataset: it has no readable dataset.json; make one with `seqvae prepare`")
-    info = json.loads((path / "dataset.json").read_bytes())
     if info.get("version") != VERSION:
         raise InputError(f"{path} is a dataset of version {info.get('version')}, {VERSION} is read; prepare it anew")
     missing = {"tokenizer", "options", "counts", "skipped", "fingerprint"} - info.keys()

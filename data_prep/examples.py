@@ -8,7 +8,7 @@ whatever happens to such in a dataset. Unknown words are told; a sentence that h
 given as such, and kept among the lines of a file, so that these and what is made of them go side by side.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,13 +16,14 @@ import numpy as np
 
 from data_prep.errors import InputError
 from data_prep.files import is_path
-from data_prep.meters import count, steps_per_bar
+from data_prep.meters import steps_per_bar
 from data_prep.piece import Piece
 from data_prep.reading import read_pieces
-from data_prep.text import TextOptions, clean, sentences, why_none
+from data_prep.text import clean, sentences, why_none
 from data_prep.tokenizers.melody import NO_EVENT, NOTE_OFF
 from data_prep.tokenizers.text import TextTokenizer
 from data_prep.windows import MelodyOptions, whole, windows
+from data_prep.wording import count
 
 _MOST_TOLD = 3  # unknown words in a remark
 _MOST_SHOWN = 40  # characters of a word or a sentence in a message
@@ -37,6 +38,7 @@ class Example:
     place: int  # the bar it begins in, the line it stands in; the first one is 1, as people count
     tempo: float | None  # quarters per minute; None for text
     remark: str  # what the user should be told, else ""
+    nul_lines: int = 0  # of its file, left out for their NUL bytes; the first sentence of the file tells
 
     @property
     def where(self) -> str:
@@ -44,6 +46,17 @@ class Example:
         if self.tempo is not None:
             return self.source
         return f"{self.source}, line {self.place}" if is_path(self.source) else f"'{self.source[:80]}'"
+
+
+def remarks(found: Iterable[Example]) -> list[str]:
+    """All that the user should be told of them, each with what it is about."""
+    told = []
+    for example in found:
+        if example.nul_lines:
+            told.append(f"{example.source}: {count(example.nul_lines, 'line')} with NUL bytes left out")
+        if example.remark:
+            told.append(f"{example.where}: {example.remark}")
+    return told
 
 
 def examples(path: Path, options: MelodyOptions) -> list[Example]:
@@ -86,7 +99,7 @@ def _remark(ids: np.ndarray, options: MelodyOptions) -> str:
     return "" if bars == options.bars else f"{count(bars, 'bar')} long, filled up with rests to {options.bars}"
 
 
-def sentence_examples(path: Path, tokenizer: TextTokenizer, options: TextOptions) -> list[Example]:
+def sentence_examples(path: Path, tokenizer: TextTokenizer, encoding: str) -> list[Example]:
     """The sentences in a text file, at least one, in their order.
 
     Raises:
@@ -94,17 +107,18 @@ def sentence_examples(path: Path, tokenizer: TextTokenizer, options: TextOptions
     """
     path = Path(path)
     found: list[Example] = []
-    known = nul = False
-    for line in sentences(path, options.encoding):
-        nul |= line.nul
+    known, nul = False, 0
+    for line in sentences(path, encoding):
+        nul += line.nul
         if line.text and not line.nul:
             ids = tokenizer.encode(line.text)
             known |= _knows(ids, tokenizer)
             found.append(Example(ids, str(path), line.number, None, _of_text(line.text, ids, tokenizer)))
     if not found:
-        raise InputError(f"{path}: {why_none(nul)}")
+        raise InputError(f"{path}: {why_none(bool(nul))}")
     if not known:
         raise InputError(f"{path}: the model knows none of its {tokenizer.unit}s")
+    found[0] = replace(found[0], nul_lines=nul)
     return found
 
 

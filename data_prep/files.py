@@ -10,8 +10,10 @@ leaves the old file or the new one, never half of one.
 
 import itertools
 import os
+import re
 import secrets
 import shutil
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -154,6 +156,12 @@ def _free_name(file: Path, root: Path, used: set[str]) -> str:
 def taken(folder: Path) -> bool:
     """Whether there is something at the place of a folder that is to be made; an empty folder is nothing."""
     return os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir()))
+
+
+def slugify(title: str) -> str:
+    """Lower-case letters and digits joined by hyphens: safe as a file name everywhere."""
+    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain.replace("'", "")).strip("-")[:60].strip("-") or "untitled"
 
 
 @contextmanager

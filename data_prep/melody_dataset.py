@@ -27,6 +27,7 @@ from data_prep.splits import SPLITS
 from data_prep.tokenizers.base import Tokenizer
 from data_prep.tokenizers.melody import MelodyTokenizer
 from data_prep.windows import MelodyOptions
+from data_prep.wording import count
 
 
 def plain(options: MelodyOptions) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def _read(job: Job, options: MelodyOptions, shards: Shards) -> None:
 
 
 def _progress(shards: Shards, job: Job) -> str:
-    return f"{len(shards):,} of {meters.count(len(job.train.found), 'file')}"
+    return f"{len(shards):,} of {count(len(job.train.found), 'file')}"
 
 
 def open_split(folder: Path, name: str, tokenizer: Tokenizer) -> np.ndarray:
@@ -85,14 +86,13 @@ def open_split(folder: Path, name: str, tokenizer: Tokenizer) -> np.ndarray:
     return ids
 
 
-def summary(info: dict[str, Any]) -> Iterator[str]:
+def summary(info: dict[str, Any], _: Tokenizer) -> Iterator[str]:
     """What is in it, line by line."""
-    counts, tokenizer = info["counts"], info["tokenizer"]
+    counts, options = info["counts"], info["options"]
     total = sum(counts[name] for name in SPLITS)
-    meter = meters.name(tokenizer["meter"])
-    windows, bars = meters.count(total, "window"), meters.count(tokenizer["bars"], "bar")
-    tunes, files = meters.count(counts["tunes"], "tune"), meters.count(counts["files"], "file")
-    yield f"{windows} of {bars} in {meter}, from {tunes} in {files}"
+    windows, bars = count(total, "window"), count(options["bars"], "bar")
+    tunes, files = count(counts["tunes"], "tune"), count(counts["files"], "file")
+    yield f"{windows} of {bars} in {options['meter']}, from {tunes} in {files}"
     yield "split: " + ", ".join(f"{name} {counts[name]:,}" for name in SPLITS)
     if info["split_by"] == "time":
         yield "there are too few different tunes to split by tune: the parts of each tune were split, which are alike"

@@ -65,12 +65,6 @@ def name(meter: Meter) -> str:
     return f"{meter[0]}/{meter[1]}"
 
 
-def count(number: float, noun: str) -> str:
-    """(1, "bar") -> "1 bar", (2, "bar") -> "2 bars", (0.5, "bar") -> "0.5 bars"."""
-    shown = f"{round(number, 2):,}".removesuffix(".0")
-    return f"{shown} {noun}" if shown == "1" else f"{shown} {noun}s"
-
-
 def serves(meter: Meter, wanted: Meter) -> bool:
     """Whether music in `meter` reads as music in `wanted`: bars equally long, beats of the same class."""
     if meter == wanted:

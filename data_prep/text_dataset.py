@@ -14,7 +14,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from data_prep import splits
 from data_prep.building import Job, Made
 from data_prep.errors import InputError
 from data_prep.files import remove
-from data_prep.meters import count
 from data_prep.ragged import Ragged
 from data_prep.splits import SPLITS
 from data_prep.text import TextOptions
@@ -32,6 +31,7 @@ from data_prep.tokenizers.characters import CharacterTokenizer
 from data_prep.tokenizers.huggingface import HuggingFaceTokenizer
 from data_prep.tokenizers.text import SPECIALS, TextTokenizer, VocabularyTokenizer
 from data_prep.tokenizers.words import WordTokenizer
+from data_prep.wording import count
 
 TRAIN, DROPPED = 0, -1  # splits of sentences
 _BUFFERED = 1 << 18  # ids
@@ -205,15 +205,14 @@ def _beyond(lengths: np.ndarray, most: int) -> bool:
     return bool(len(lengths)) and not 1 <= lengths.min() <= lengths.max() <= most
 
 
-def summary(info: dict[str, Any]) -> Iterator[str]:
+def summary(info: dict[str, Any], tokenizer: Tokenizer) -> Iterator[str]:
     """What is in it and what was done to it, line by line."""
-    counts, tokenizer, options = info["counts"], info["tokenizer"], info["options"]
-    unit = {"words": "word", "characters": "character", "huggingface": "piece"}[tokenizer["name"]]
+    counts, unit = info["counts"], cast(TextTokenizer, tokenizer).unit
     total = sum(counts[name] for name in SPLITS)
     symbols = {name: counts[f"{name}_tokens"] - counts[name] for name in SPLITS}  # without eos
     yield f"{count(total, 'sentence')} of {count(sum(symbols.values()), unit)}, from {count(counts['files'], 'file')}"
     if "different" in counts:
-        known = len(tokenizer["symbols"])
+        known = tokenizer.vocabulary_size - len(SPECIALS)
         different = f"{counts['different']:,} different {unit}s"
         yield f"vocabulary: {known:,} of the {different} in train, and {len(SPECIALS)} special ids"
         if known == 1:
@@ -221,7 +220,7 @@ def summary(info: dict[str, Any]) -> Iterator[str]:
     yield "split: " + ", ".join(f"{name} {counts[name]:,}" for name in SPLITS)
     shares = [f"{name} {counts[f'{name}_unknown'] / symbols[name]:.2%}" for name in SPLITS if symbols[name]]
     yield f"unknown {unit}s: " + ", ".join(shares)
-    yield from _notes(counts, info["split_by"], count(options["max_length"], unit), unit)
+    yield from _notes(counts, info["split_by"], count(info["options"]["max_length"], unit), unit)
 
 
 def _notes(counts: dict[str, int], split_by: str, most: str, unit: str) -> Iterator[str]:

@@ -13,10 +13,11 @@ from typing import BinaryIO
 
 import numpy as np
 
-from data_prep.building import Files, Job, Skipped
+from data_prep.building import Files, Job
 from data_prep.errors import InputError
 from data_prep.files import Source
 from data_prep.text import sentences, why_none
+from data_prep.wording import Skipped
 
 
 @dataclass

@@ -21,6 +21,7 @@ from data_prep.melodies import line, melodies, quantize, to_steps
 from data_prep.meters import DEFAULT_TEMPO, Meter, parse_meter, steps_per_bar
 from data_prep.piece import END, PITCH, START, VELOCITY, Piece
 from data_prep.tokenizers.melody import NO_EVENT, NOTE_OFF, PITCHES
+from data_prep.wording import count
 
 DEFAULT_METER: Meter = (4, 4)  # of a file that says nothing
 _REST, _OFF = bytes([NO_EVENT]), bytes([NOTE_OFF])
@@ -213,7 +214,7 @@ def _why_none(tracks: list[np.ndarray], parts: list[_Part], options: MelodyOptio
     reasons = []
     if longest:
         where = " between changes of tempo or meter" if len(parts) > 1 else ""
-        reasons.append(f"its longest melody{where} has {meters.count(longest, 'bar')}, a window {options.bars}")
+        reasons.append(f"its longest melody{where} has {count(longest, 'bar')}, a window {options.bars}")
     others: Counter[Meter] = Counter()
     for notes in tracks:
         for part, inside in _split(notes, parts):

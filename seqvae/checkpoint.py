@@ -6,8 +6,6 @@ read with `weights_only=True`: no pickle from a file is ever executed.
 """
 
 import json
-import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from seqvae.config import Config
 from seqvae.errors import ModelError, OptionError
 from seqvae.model_files import model_name
 from seqvae.vae import SequenceVAE
+from seqvae.writing import write_atomically
 
 FORMAT = 1  # of the header; raised when an older reader would misread a file
 STATE_FORMAT = 2  # of training states; raised when a run cannot go on with an older one
@@ -47,17 +46,6 @@ class ModelFile:
     tokenizer: dict[str, Any]
     metrics: dict[str, float]
     origin: Origin | None = None
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a temporary file beside `path`, then rename it: a kill leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save_model(

@@ -22,6 +22,7 @@ from seqvae.batch import Batch
 from seqvae.batching import ShuffledBatches, batches_of_like_length, number_of_batches
 from seqvae.config import SETTINGS, Config
 from seqvae.devices import sent
+from seqvae.errors import ModelError
 
 Plan = ShuffledBatches | list[np.ndarray]  # the rows of each batch of an epoch
 
@@ -56,6 +57,12 @@ def in_batches(ids: Sequence[np.ndarray], batch_size: int) -> Iterator[tuple[np.
     sequences = Ragged(np.concatenate(ids), np.concatenate([[0], np.cumsum(lengths)]))
     for rows in np.array_split(np.argsort(lengths, kind="stable"), range(batch_size, len(ids), batch_size)):
         yield rows, _padded(sequences, rows, fill=0)
+
+
+def _described(tokenizer: Tokenizer) -> str:
+    """What a tokenizer is for, but for its vocabulary."""
+    spec = tokenizer.to_json() | {"vocabulary_size": tokenizer.vocabulary_size}
+    return ", ".join(f"{name} {value}" for name, value in spec.items() if name not in ("symbols", "text"))
 
 
 def _padded(sequences: Ragged, rows: np.ndarray, fill: int) -> Batch:
@@ -130,7 +137,20 @@ class SequenceData:
         data = replace(config.data, **options, dataset=str(self.dataset.path.resolve()))
         return replace(config, model=model, data=data)
 
-    def settle(self, device: torch.device) -> None:
+    def check_serves(self, tokenizer: Tokenizer, model: str, split: str) -> None:
+        """Raises ModelError where a model of this name and tokenizer cannot be evaluated on the split."""
+        path = self.dataset.path
+        if self.tokenizer.to_json() != tokenizer.to_json():
+            theirs, ours = _described(self.tokenizer), _described(tokenizer)
+            if theirs == ours:
+                raise ModelError(
+                    f"{path} has another vocabulary than model '{model}': evaluate the text files it is of"
+                )
+            raise ModelError(f"{path} was prepared for {theirs}; model '{model}' is for {ours}")
+        if not len(self.dataset.split(split)):
+            raise ModelError(f"{path}: the {split} split is empty; choose another --split")
+
+    def use_gpu(self, device: torch.device) -> None:
         """Keep train on a GPU, if it takes little of its free memory: batches are then cut there, the same ones."""
         if device.type == "cuda" and isinstance(self.train, np.ndarray) and self.train.dtype == np.uint8:
             free, _ = torch.cuda.mem_get_info(device)

@@ -24,7 +24,7 @@ class TokenInput(nn.Module):
             rows = torch.randn(config.vocabulary_size, self.size)
             self.rows = nn.Parameter(rows if rows.is_meta else F.normalize(rows))
         else:
-            rows = torch.eye(config.vocabulary_size, device="cpu")  # in no file: see FixedSpread
+            rows = torch.eye(config.vocabulary_size, device="cpu")  # not in model files: see FixedSpread
             self.register_buffer("rows", rows, persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ The last layer's logits are most of the memory that a large vocabulary takes: no
 
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Normal
@@ -26,7 +27,7 @@ from seqvae.vae import SequenceVAE
 def evaluate(
     model: SequenceVAE,
     batches: Iterable[Batch],
-    note_on: Tensor | None = None,
+    note_on: np.ndarray | None = None,
     samples: int = 0,
     seed: int = 0,
     *,
@@ -61,6 +62,7 @@ def evaluate(
     """
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
+    starts = None if note_on is None else torch.as_tensor(note_on, device=device)
     found: dict[str, list[Tensor]] = {}
     posteriors: list[Normal] = []
     sequences, tokens = 0, 0
@@ -73,10 +75,10 @@ def evaluate(
         sums = _bound(model, moved, posterior, generator)
         if accuracy:
             ids = _predicted(model, posterior.loc, moved.tokens)
-            sums |= _right(ids, moved, note_on, "accuracy")
+            sums |= _right(ids, moved, starts, "accuracy")
         if free_running:
             ids = _reconstructed(model, posterior.loc, moved.tokens.shape[1])
-            sums |= _right(ids, moved, note_on, "free_running")
+            sums |= _right(ids, moved, starts, "free_running")
             sums["exact"] = ((ids == moved.tokens) | ~_counted(moved)).all(-1).sum()
         if samples:
             sums["iw_nll"] = -_importance_weighted(model, moved, posterior, samples, generator).sum()
@@ -147,13 +149,13 @@ def _counted(batch: Batch) -> Tensor:
     return length_mask(batch.lengths, batch.tokens.shape[1])
 
 
-def _right(ids: Tensor, batch: Batch, note_on: Tensor | None, kind: str) -> dict[str, Tensor]:
+def _right(ids: Tensor, batch: Batch, starts: Tensor | None, kind: str) -> dict[str, Tensor]:
     counted = _counted(batch)
     right = (ids == batch.tokens) & counted
     sums = {f"token_{kind}": right.sum()}
-    if note_on is not None:
-        starts = note_on.to(ids.device)[batch.tokens] & counted
-        sums |= {f"note_on_{kind}": (right & starts).sum(), "note_ons": starts.sum()}
+    if starts is not None:
+        note_ons = starts[batch.tokens] & counted
+        sums |= {f"note_on_{kind}": (right & note_ons).sum(), "note_ons": note_ons.sum()}
     return sums
 
 

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from seqvae.config import MOST_SEED
 from seqvae.errors import ModelError, OptionError
-from seqvae.latent_file import FASTEST, SLOWEST, possible
+from seqvae.latent_file import FASTEST, SLOWEST, possible_tempos
 
 
 def latents(z: np.ndarray | Tensor, size: int, model: str) -> Tensor:
-    """Latents (N, Z) or (Z) as (N, Z) fp32. Raises ModelError for what no latents of a model of this size are."""
+    """Latents (N, Z) or (Z) as (N, Z) fp32. Raises ModelError for another shape, or numbers that are not finite."""
     z = torch.as_tensor(z if isinstance(z, Tensor) else np.ascontiguousarray(z, np.float32))
     z = z.detach().float()
     z = z.unsqueeze(0) if z.ndim == 1 else z
@@ -34,7 +34,7 @@ def tempos(tempo: float | Sequence[float], rows: int) -> list[float]:
     if isinstance(tempo, str) or found.shape not in ((), (rows,)):
         raise OptionError(f"tempo: must be a number, or as many as there are rows, {rows}")
     found = np.broadcast_to(found, rows)
-    for wrong in found[~possible(found)]:
+    for wrong in found[~possible_tempos(found)]:
         raise OptionError(f"tempo {wrong:g}: must be from {SLOWEST:.2f} to {FASTEST:,.0f} quarters a minute")
     return found.tolist()
 

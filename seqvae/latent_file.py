@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from seqvae.checkpoint import write_atomically
 from seqvae.config import MUSIC, TEXT
 from seqvae.errors import ModelError
+from seqvae.writing import write_atomically
 
 SLOWEST, FASTEST = 6e7 / (2**24 - 1), 6e7  # quarters a minute: a MIDI file has 24 bits for the microseconds of one
 PLACE = {MUSIC: "bar", TEXT: "line"}  # what a place in a file is called
@@ -19,7 +19,7 @@ PLACE = {MUSIC: "bar", TEXT: "line"}  # what a place in a file is called
 
 @dataclass(frozen=True)
 class Latents:
-    """N posteriors. Unpacks as `mean, scale`."""
+    """N posteriors. It is N long, and unpacks as `mean, scale`."""
 
     mean: np.ndarray  # (N, Z)
     scale: np.ndarray  # (N, Z)
@@ -87,21 +87,21 @@ class Latents:
         for name in ("scale", "source", PLACE[kind], "tempo"):
             if name in found and len(np.atleast_1d(found[name])) != N:
                 raise ModelError(f"{path}: '{name}' has {len(np.atleast_1d(found[name]))} rows, 'mean' has {N}")
-        if "tempo" in found and not possible(found["tempo"]).all():
+        if "tempo" in found and not possible_tempos(found["tempo"]).all():
             raise ModelError(
                 f"{path}: 'tempo' has values that no MIDI file can hold, not from {SLOWEST:.2f} to {FASTEST:,.0f}"
             )
         return cls(
             mean,
-            found.get("scale", np.zeros_like(mean)).astype(np.float32),
-            [str(name) for name in found.get("source", np.array([path.stem] * N))],
-            [int(place) for place in found.get(PLACE[kind], np.ones(N))],
-            [float(tempo) for tempo in found["tempo"]] if "tempo" in found else None,
-            str(found.get("model", "")),
-            kind,
+            scale=found.get("scale", np.zeros_like(mean)).astype(np.float32),
+            source=[str(name) for name in found.get("source", np.array([path.stem] * N))],
+            place=[int(place) for place in found.get(PLACE[kind], np.ones(N))],
+            tempo=[float(tempo) for tempo in found["tempo"]] if "tempo" in found else None,
+            model=str(found.get("model", "")),
+            kind=kind,
         )
 
 
-def possible(tempo: np.ndarray) -> np.ndarray:
+def possible_tempos(tempo: np.ndarray) -> np.ndarray:
     """Which of these a MIDI file can hold."""
     return (tempo >= SLOWEST) & (tempo <= FASTEST) if np.issubdtype(tempo.dtype, np.number) else np.array(False)

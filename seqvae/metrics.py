@@ -8,21 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqvae.checkpoint import write_atomically
 from seqvae.errors import ModelError
+from seqvae.writing import write_atomically
 
 FIGURES = ("loss", "distortion", "rate", "beta")
 
 
 class Averages:
-    """Of the figures of steps since the last validation, and how many steps were skipped.
+    """Means of the figures of steps since the last validation; steps that were skipped are counted.
 
-    What a step gives stays on the device: only to `look` is to wait for it.
+    What a step gives stays on the device: `look` alone waits for it.
     """
 
     def __init__(self, skipped_in_a_row: int = 0) -> None:
-        self.skipped = self.most_in_a_row = 0  # steps; at most since the last look
-        self.skipped_in_a_row = skipped_in_a_row  # up to now
+        self.skipped_in_a_row = skipped_in_a_row  # up to the last look
+        self.most_in_a_row = 0  # of the steps that the last look took up
         self._steps, self._sums = 0, torch.zeros(len(FIGURES) + 2, dtype=torch.float64)
         self._latest: dict[str, float] = {}
         self._unseen: Tensor | None = None
@@ -44,16 +44,16 @@ class Averages:
         torch.maximum(most, in_a_row, out=most)
         self._steps += 1
 
-    def look(self) -> None:
-        """Wait for the steps that were added, and take up what they gave."""
+    def look(self) -> int:
+        """Wait for the steps that were added, and take up what they gave; how many of them were skipped."""
         if self._unseen is None:
-            return
+            return 0
         found = self._unseen.cpu().double()
         self._unseen = None
         skipped, self.skipped_in_a_row, self.most_in_a_row = (int(number) for number in found[-3:])
-        self.skipped += skipped
         self._sums += found[:-3]
         self._latest = _means(found) or self._latest
+        return skipped
 
     def state_dict(self) -> dict[str, Any]:
         """What is needed to go on between two validations, once looked at."""

@@ -78,7 +78,8 @@ class FixedSpread(nn.BatchNorm1d):
     def __init__(self, size: int, gamma: float) -> None:
         super().__init__(size, eps=SMALLEST_VARIANCE)
         del self.weight
-        weight = torch.full((size,), gamma, device="cpu")  # in no file: it is there even where weights are yet to come
+        # Not in model files: made on the CPU even for `load_model`, which builds models on torch.device("meta")
+        weight = torch.full((size,), gamma, device="cpu")
         self.register_buffer("weight", weight, persistent=False)
 
     def forward(self, input: Tensor) -> Tensor:

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from seqvae.batch import Batch
-from seqvae.checkpoint import write_atomically
 from seqvae.config import TEXT
 from seqvae.data import SequenceData
 from seqvae.sampling import generate
 from seqvae.trained import write_scores
 from seqvae.vae import SequenceVAE
+from seqvae.writing import write_atomically
 
 LONGEST = 200  # tokens of a sentence, if the data's own are shorter
 

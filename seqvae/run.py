@@ -8,7 +8,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 from seqvae import __version__
 from seqvae.averaging import WeightAverage
 from seqvae.batch import Batch
-from seqvae.checkpoint import Origin, load_model, load_state, save_model, save_state, write_atomically
+from seqvae.checkpoint import Origin, load_model, load_state, save_model, save_state
 from seqvae.config import TEXT, Config, ModelConfig, TrainConfig
 from seqvae.data import SequenceData
 from seqvae.devices import autocast, choose_device, choose_precision
@@ -31,6 +31,7 @@ from seqvae.settling import settle
 from seqvae.starting import first_weights
 from seqvae.vae import SequenceVAE
 from seqvae.whitening import whiten
+from seqvae.writing import write_atomically
 
 TELLING = 10_000  # sequences whose latents tell how all lie
 LEAST_WHITENED = 4  # of them for each dimension
@@ -48,8 +49,6 @@ class Run:
     device: torch.device
     world: World
     done: Progress
-    optimization: Optimization = field(init=False)
-    average: WeightAverage | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.stages = self.config.stages()
@@ -69,7 +68,7 @@ class Run:
         self.optimization = Optimization(
             self.model, self.training, self.device, self.precision, self.steps_per_epoch, self.world
         )
-        self.average = None
+        self.average: WeightAverage | None = None
         if self.training.weight_average:
             like, decay = new_model(self.config).to(self.device), self.training.weight_average
             self.average = WeightAverage(like, decay, self.validate_every)
@@ -105,9 +104,7 @@ class Run:
 
     def look(self) -> None:
         """Wait for the steps made so far, and take up what they gave."""
-        skipped = self.sums.skipped
-        self.sums.look()
-        self.done.skipped += self.sums.skipped - skipped
+        self.done.skipped += self.sums.look()
         self.done.skipped_in_a_row = self.sums.skipped_in_a_row
 
     def take_best(self) -> None:
@@ -142,20 +139,21 @@ def open_run(config: Config, dataset: Path, out: Path, *, resume: bool, force: b
     """Begin a run, or go on with one; raises as `training.train` does."""
     config, state = world.by_first(lambda: _set_up(config, dataset, out, resume=resume, force=force, world=world))
     data, device = SequenceData(dataset), choose_device(config.training.device, world)
-    data.settle(device)
+    data.use_gpu(device)
     model = new_model(config).to(device)
     if state:
         model.load_state_dict(state["model"])
-    if not resume:
-        renew(model, config.stages()[0][0].reset, config, 0)
-    run = Run(out, config, data, model, device, world, Progress(**state["done"]) if resume else Progress())
-    if state and not resume:  # there is a model from the start, even if it is the one that was replaced
-        world.by_first(lambda: save_model(out / MODEL_FILE, model, config, data.tokenizer.to_json(), {}))
     if resume:
+        run = Run(out, config, data, model, device, world, Progress(**state["done"]))
         run.optimization.load_state_dict(state["optimization"])
         run.sums.load_state_dict(state["sums"])
         if run.average is not None:
             run.average.load_state_dict(state["average"])
+        return run
+    renew(model, config.stages()[0][0].reset, config, 0)
+    run = Run(out, config, data, model, device, world, Progress())
+    if state:  # there is a model from the start, even if it is the one that was replaced
+        world.by_first(lambda: save_model(out / MODEL_FILE, model, config, data.tokenizer.to_json(), {}))
     return run
 
 

@@ -63,7 +63,7 @@ def learning_rate(kind: str, step: int, progress: float, *, first: float, last: 
     if kind == "exponential":
         return last + (first - last) * 0.9999**step
     if kind == "cosine":
-        warm_up = min(1.0, (progress + 1e-3) / 0.02)
+        warm_up = min(1.0, (progress + 1e-3) / 0.02)  # never quite 0: the first step learns, too
         return last + (first - last) * warm_up * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
     raise ValueError(f"unknown learning-rate decay '{kind}'")
 

@@ -32,12 +32,13 @@ def settings(model: str, preset: Config | None = None) -> Config:
         ModelError: there is no such model.
         OptionError: the preset is for text and the model for music, or the other way round.
     """
-    own = read_settings(find_model(model))
+    path = find_model(model)
+    own = read_settings(path)
     if preset is None:
         preset = replace(own, training=_in_the_end(own.stages()[-1][1]), phases=())
     elif preset.data.kind != own.data.kind:
         raise OptionError(f"--preset {preset.name} is for {preset.data.kind}, model {model} for {own.data.kind}")
-    start = model if model in bundled_names() else str(find_model(model).resolve())
+    start = model if model in bundled_names() else str(path.resolve())
     kept = replace(own.model, **{name: getattr(preset.model, name) for name in FREE})
     return replace(preset, start_from=start, data=own.data, model=kept)
 

@@ -6,7 +6,8 @@
     seqvae.load("runs/psalms").interpolate("the lord is my shepherd", "the wicked flee", steps=5)
 
 A model of music makes scores, one of text makes strings. Decoding is greedy unless a temperature or a beam is given, so
-that the same latent gives the same result, up to the rounding of bf16, which many at a time are computed in (`load`).
+that the same latent gives the same result; but 64 and more at a time may be computed in bf16 (`load`), whose rounding
+can change one.
 """
 
 import operator
@@ -20,12 +21,12 @@ import numpy as np
 import torch
 
 from data_prep.errors import InputError
-from data_prep.examples import Example, examples, sentence, sentence_examples
+from data_prep.examples import Example, examples, remarks, sentence, sentence_examples
 from data_prep.files import SUFFIXES, free, is_path
 from data_prep.meters import DEFAULT_TEMPO
 from data_prep.pictures import piano_rolls
 from data_prep.score import Score, join
-from data_prep.text import TextOptions
+from data_prep.text import check_encoding
 from data_prep.tokenizers.base import Tokenizer, create
 from data_prep.tokenizers.text import TextTokenizer
 from data_prep.windows import MelodyOptions
@@ -117,9 +118,9 @@ class TrainedModel:
         """Posteriors of files, scores or sentences.
 
         Args:
-            items: of music paths or scores, of text sentences or paths, or one of them. A string that is the name of
-                anything there is, or looks like that of a file, is a path, and with a blank before it a sentence; each
-                line of a text file is one.
+            items: of music paths or scores, of text sentences or paths, or one of them. A string is a path if
+                there is such a file or it looks like the name of one; a blank before it makes it a sentence. Each line
+                of a text file is a sentence.
             bar: of music, take the window that begins at this bar of each file (the first bar is 1), not the first one.
             all_windows: take every window or sentence of each file, or with False the first one. Without it music
                 gives the first, text all.
@@ -146,6 +147,8 @@ class TrainedModel:
         if self.kind == TEXT:
             if bar is not None:
                 raise OptionError(f"--bar {bar}: model '{self.name}' reads text, which has no bars")
+            if encoding is not None:
+                check_encoding(encoding)
             return [example for item in items for example in self._read_text(item, all_windows, encoding)]
         if encoding is not None:
             raise OptionError(f"--encoding {encoding}: model '{self.name}' reads music, which has none")
@@ -168,12 +171,12 @@ class TrainedModel:
         return Latents(
             mean,
             scale,
-            [example.source for example in found],
-            [example.place for example in found],
-            [example.tempo for example in found if example.tempo is not None] or None,
-            self.name,
-            self.kind,
-            [f"{example.where}: {example.remark}" for example in found if example.remark],
+            source=[example.source for example in found],
+            place=[example.place for example in found],
+            tempo=[example.tempo for example in found if example.tempo is not None] or None,
+            model=self.name,
+            kind=self.kind,
+            remarks=remarks(found),
         )
 
     def decode(
@@ -235,7 +238,10 @@ class TrainedModel:
         return torch.cat(parts).cpu().numpy()
 
     def sample(self, n: int = 8, **how: Unpack[HowToDecode]) -> list[Any]:
-        """New scores or sentences: n latents from the prior, decoded at temperature 1 unless told otherwise."""
+        """New scores or sentences: n latents from the prior, decoded at temperature 1 unless told otherwise.
+
+        Raises OptionError for n below 1, else as `decode` does.
+        """
         if n < 1:
             raise OptionError(f"-n {n}: must be at least 1")
         if how.get("beam") is None:
@@ -246,14 +252,22 @@ class TrainedModel:
         return self.decode(z, **how)
 
     def interpolate(
-        self, a: Item, b: Item, steps: int = 7, bar: int | None = None, **how: Unpack[HowToDecode]
+        self,
+        a: Item,
+        b: Item,
+        steps: int = 7,
+        bar: int | None = None,
+        encoding: str | None = None,
+        **how: Unpack[HowToDecode],
     ) -> list[Any]:
         """`steps` results from the model's own picture of a to that of b, along the great circle between their means.
 
         Of a file the first window or sentence is taken. All steps draw with the same random numbers, so that
-        `interpolate(a, a)` is constant at any temperature.
+        `interpolate(a, a)` is constant at any temperature. Raises OptionError for less than two steps,
+        else as `encode`, whose `bar` and `encoding` these are, and `decode` do.
         """
-        return self.interpolate_latents(self.encode([a, b], bar, all_windows=False), steps, **how)
+        ends = self.encode([a, b], bar, all_windows=False, encoding=encoding)
+        return self.interpolate_latents(ends, steps, **how)
 
     def interpolate_latents(self, ends: Latents, steps: int = 7, **how: Unpack[HowToDecode]) -> list[Any]:
         """As `interpolate`, between the two of `ends`, which are encoded already."""
@@ -270,10 +284,14 @@ class TrainedModel:
         items: Item | Sequence[Item],
         bar: int | None = None,
         all_windows: bool | None = None,
+        encoding: str | None = None,
         **how: Unpack[HowToDecode],
     ) -> list[Any]:
-        """Each file, score or sentence as the model remembers it: its posterior mean, decoded."""
-        found = self.encode(items, bar, all_windows)
+        """Each file, score or sentence as the model remembers it: its posterior mean, decoded.
+
+        Arguments and errors are those of `encode` and `decode`.
+        """
+        found = self.encode(items, bar, all_windows, encoding)
         return self.decode(found.mean, tempo=found.tempo, **how)
 
     def arithmetic(
@@ -281,13 +299,18 @@ class TrainedModel:
         plus: Item | Sequence[Item],
         minus: Item | Sequence[Item] = (),
         bar: int | None = None,
+        encoding: str | None = None,
         **how: Unpack[HowToDecode],
     ) -> Any:
-        """What lies at the sum of the means of `plus` less those of `minus`; of a file its first window or sentence."""
+        """What lies at the sum of the means of `plus` less those of `minus`; of a file its first window or sentence.
+
+        Raises OptionError where `plus` is empty, else as `encode`, whose `bar` and `encoding` these are, and `decode`.
+        """
         added, taken = _several(plus), _several(minus)
         if not added:
             raise OptionError("--plus: give at least one file or sentence to start from")
-        return self.add_latents(self.encode([*added, *taken], bar, all_windows=False), len(added), **how)
+        found = self.encode([*added, *taken], bar, all_windows=False, encoding=encoding)
+        return self.add_latents(found, len(added), **how)
 
     def add_latents(self, found: Latents, plus: int, **how: Unpack[HowToDecode]) -> Any:
         """As `arithmetic`, with latents that are encoded already: the first `plus` count, the others are taken away."""
@@ -313,29 +336,17 @@ class TrainedModel:
         seed = given.seed(seed)
         if samples < 0:
             raise OptionError(f"--samples {samples}: must be 0 or more")
-        note_on = None if self.tokenizer.note_on is None else torch.from_numpy(self.tokenizer.note_on)
-        if not isinstance(data, Path | str):
-            if not len(data):
-                raise OptionError("there is nothing to evaluate: no sequence was given")
+        batches: Iterable[Batch]
+        if isinstance(data, Path | str):
+            prepared = SequenceData(Path(data))
+            prepared.check_serves(self.tokenizer, self.name, split)
+            batches = prepared.batches(split, BATCH)
+        elif len(data):
             batches = [batch for _, batch in in_batches([example.ids for example in data], BATCH)]
-            return self._evaluated(batches, note_on, samples, seed, progress)
-        found = SequenceData(Path(data))
-        if found.tokenizer.to_json() != self.tokenizer.to_json():
-            theirs, ours = _described(found.tokenizer), _described(self.tokenizer)
-            if theirs == ours:
-                raise ModelError(
-                    f"{data} has another vocabulary than model '{self.name}': evaluate the text files it was made of"
-                )
-            raise ModelError(f"{data} was prepared for {theirs}; model '{self.name}' is for {ours}")
-        if not len(found.dataset.split(split)):
-            raise ModelError(f"{data}: the {split} split is empty; choose another --split")
-        return self._evaluated(found.batches(split, BATCH), note_on, samples, seed, progress)
-
-    def _evaluated(
-        self, batches: Iterable[Batch], note_on: torch.Tensor | None, samples: int, seed: int, progress: bool
-    ) -> dict[str, float]:
+        else:
+            raise OptionError("there is nothing to evaluate: no sequence was given")
         with autocast(self.device, "bf16" if self.precision == "bf16" else "fp32"):
-            return evaluate(self.model, batches, note_on, samples, seed, progress=progress)
+            return evaluate(self.model, batches, self.tokenizer.note_on, samples, seed, progress=progress)
 
     def _autocast(self, rows: int) -> AbstractContextManager:
         """The precision for so many rows at a time."""
@@ -377,8 +388,7 @@ class TrainedModel:
             return [sentence(str(item), tokenizer)]
         if isinstance(item, str) and os.path.isdir(item):
             raise InputError(f"{item} is a folder, a file was expected; a blank before it makes it a sentence")
-        options = TextOptions(encoding=encoding or self.config.data.encoding)
-        found = sentence_examples(Path(item), tokenizer, options)
+        found = sentence_examples(Path(item), tokenizer, encoding or self.config.data.encoding)
         return found[:1] if every is False else found
 
     def _latents(self, z: np.ndarray | torch.Tensor) -> torch.Tensor:
@@ -395,8 +405,3 @@ def write_scores(rows: Mapping[Path, Sequence[Score]], titles: Sequence[str], pi
 def _several(items: Item | Sequence[Item]) -> list[Item]:
     """One item, or many, as a list."""
     return [items] if isinstance(items, Path | str | Score) else list(items)
-
-
-def _described(tokenizer: Tokenizer) -> str:
-    spec = tokenizer.to_json() | {"vocabulary_size": tokenizer.vocabulary_size}
-    return ", ".join(f"{name} {value}" for name, value in spec.items() if name not in ("symbols", "text"))

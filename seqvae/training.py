@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from seqvae.batch import Batch
@@ -248,14 +247,13 @@ def _ended(run: Run) -> str | None:
 
 
 def _validate(run: Run) -> dict[str, float]:
-    note_on = run.data.tokenizer.note_on
-    music = note_on is not None
+    music = run.data.tokenizer.note_on is not None
     run.kept.eval()
     with autocast(run.device, run.precision):
         valid = evaluate(
             run.kept,
             run.data.batches("valid", run.training.batch_size, most=MOST_VALID),
-            torch.from_numpy(note_on) if music else None,
+            run.data.tokenizer.note_on,
             accuracy=music,
             free_running=music,
         )

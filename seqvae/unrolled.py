@@ -3,8 +3,8 @@
     a = x W_ih + h W_hh + b,  i, f, o = sigmoid(a),  g = tanh(a),  c' = f c + i g,  h' = o tanh(c')
 
 torch's LSTM for CPUs takes a product for a one-hot token, whose share of `a` is a row of W_ih, and meets z anew at each
-step, whose share is the same at all. Here the caller gives what the inputs add to `a` at all steps. Of the rest, only
-the products with W_hh must be taken one after the other; the gradient of W_hh is one product over all steps.
+step, whose share is the same at every step. Here the caller gives what the inputs add to `a` at all steps. Of the rest,
+only the products with W_hh must be taken one after the other; the gradient of W_hh is one product over all steps.
 
 From here on `a`, W and b are the scaled ones of `stepping`: tanh(x) = 1 - 2 sigmoid(-2x), and the columns of g are
 times -2. With y = sigmoid(a), s = sigmoid(-2c'), and dX the gradient of the loss with respect to X:

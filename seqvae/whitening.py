@@ -34,7 +34,8 @@ def whiten(model: SequenceVAE, batches: Iterable[Batch]) -> None:
     """Move the latents of a model with Gaussian posteriors, so that those of `batches` have mean 0 and covariance 1.
 
     The means move exactly, and the decoder with them: what it makes of the mean of a posterior stays what it was. The
-    scales follow as far as they are a function of the encoder's summary. Without biases the middle of all cannot move.
+    scales follow as far as they are a function of the encoder's summary. In a model without biases the mean cannot be
+    moved to 0.
 
     Args:
         model: on any device, in any mode.

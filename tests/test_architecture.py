@@ -17,7 +17,7 @@ FLOORS = {"data_prep": 0, "seqvae": 1, "cli": 2}
 DOORS = {"seqvae.trained", "seqvae.data"}  # the only rooms of seqvae that may look into data_prep
 HEAVY = {"torch", "music21", "matplotlib", "sklearn", "symusic", "pretty_midi", "joblib", "dask", "distributed"}
 LIGHT_ROOMS = {  # what the command line reads before any work starts
-    *("seqvae", "seqvae.config", "seqvae.checks", "seqvae.presets", "seqvae.errors")
+    *("seqvae", "seqvae.config", "seqvae.checks", "seqvae.presets", "seqvae.errors", "seqvae.run_folder")
 }
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|work|Users|opt|mnt|media)/\w")
 INDEX_HOST = re.compile(

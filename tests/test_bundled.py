@@ -42,7 +42,7 @@ def test_it_remembers_tunes(vae: TrainedModel) -> None:
     options = melody_options(vae.config)
     ids = np.stack([example.ids for path in sorted(MELODIES.iterdir()) for example in examples(path, options)])
     tokens = torch.from_numpy(ids.astype(np.int64))
-    figures = evaluate(vae.model, map(Batch, tokens.split(256)), torch.from_numpy(vae.tokenizer.note_on))
+    figures = evaluate(vae.model, map(Batch, tokens.split(256)), vae.tokenizer.note_on)
     assert figures["note_on_free_running"] > 0.7
     assert figures["rate"] < 60.0
 

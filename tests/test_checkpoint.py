@@ -12,10 +12,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from seqvae.checkpoint import Origin, load_model, load_state, read_header, save_model, save_state, write_atomically
+from seqvae.checkpoint import Origin, load_model, load_state, read_header, save_model, save_state
 from seqvae.config import Config, DataConfig, ModelConfig
 from seqvae.errors import ModelError
 from seqvae.vae import SequenceVAE
+from seqvae.writing import write_atomically
 
 CONFIG = Config(
     "tiny",

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_prep.errors import InputError
-from data_prep.examples import Example, examples, sentence, sentence_examples
+from data_prep.examples import Example, examples, remarks, sentence, sentence_examples
 from data_prep.score import Note, Score
-from data_prep.text import MOST, TextOptions
+from data_prep.text import MOST
 from data_prep.tokenizers.characters import CharacterTokenizer
 from data_prep.tokenizers.melody import MelodyTokenizer
 from data_prep.tokenizers.text import TextTokenizer
@@ -115,7 +115,7 @@ def test_reasons_come_with_the_file_they_are_about(tmp_path: Path) -> None:
 
 def of_text(path: Path, data: str | bytes, tokenizer: TextTokenizer = CAT, encoding: str = "utf-8") -> list[Example]:
     path.write_bytes(data if isinstance(data, bytes) else data.encode(encoding))
-    return sentence_examples(path, tokenizer, TextOptions(encoding=encoding))
+    return sentence_examples(path, tokenizer, encoding)
 
 
 def test_a_sentence_is_read_as_it_is_said() -> None:
@@ -170,8 +170,18 @@ def test_a_file_gives_its_lines(tmp_path: Path) -> None:
         (5, "the cat sat <unk>."),
     ]
     assert {(example.source, example.tempo) for example in found} == {(str(tmp_path / "notes.txt"), None)}
-    remarks = [example.remark for example in found]
-    assert remarks == ["", "1 of 1 word is unknown: zyzzy", "1 of 5 words is unknown: on"]
+    assert [example.remark for example in found] == ["", "1 of 1 word is unknown: zyzzy", "1 of 5 words is unknown: on"]
+    assert [example.nul_lines for example in found] == [1, 0, 0]
+
+
+def test_remarks_say_what_they_are_about(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    found = of_text(path, "a\0\nthe cat zyzzy\n\0\nthe cat")
+    assert remarks([*found, sentence("the mat", CAT)]) == [
+        f"{path}: 2 lines with NUL bytes left out",
+        f"{path}, line 2: 1 of 3 words is unknown: zyzzy",
+        "'the mat': 1 of 2 words is unknown: mat",
+    ]
 
 
 def test_files_of_other_encodings_and_lines_without_end(tmp_path: Path) -> None:

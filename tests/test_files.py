@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from data_prep.errors import InputError
-from data_prep.files import atomic, find_sources, named_sources, remove
+from data_prep.files import atomic, find_sources, named_sources, remove, slugify
 
 
 def make(root: Path, *names: str) -> None:
@@ -147,3 +147,9 @@ def test_remove_takes_files_folders_and_nothing(tmp_path: Path) -> None:
     for name in ("file", "folder", "nothing"):
         remove(tmp_path / name)
     assert not any(tmp_path.iterdir())
+
+
+def test_slugs_are_file_names_everywhere() -> None:
+    assert slugify("O'Neill's Rêverie, No. 2 -- Reel!") == "oneills-reverie-no-2-reel"
+    assert slugify("CON/../..") == "con"
+    assert slugify("茉莉花") == "untitled"

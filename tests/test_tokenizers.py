@@ -92,6 +92,8 @@ def check_laws(tokenizer: Tokenizer, ids: np.ndarray) -> None:
     if tokenizer.eos is None:
         assert item.steps == len(canonical) == tokenizer.length
     else:
+        assert len(item.splitlines()) <= 1, "a sentence is a line, whatever its pieces are"
+        assert "\0" not in item
         assert canonical.tolist().index(tokenizer.eos) == len(canonical) - 1
         assert tokenizer.bos not in canonical.tolist()
 
@@ -278,6 +280,13 @@ def test_special_ids_that_a_tokenizer_json_lacks_come_after_its_last() -> None:
     assert (bytes_alone.bos, bytes_alone.eos, bytes_alone.blank, bytes_alone.pad) == (size - 2, 0, size - 1, 0)
     assert bytes_alone.decode(np.array([size - 1, 0])) == "<unk>"
     assert bytes_alone.unknown("naïve ☃") == []
+
+
+def test_pieces_that_are_line_ends_or_other_controls_are_blanks_in_a_sentence() -> None:
+    tokenizer = HuggingFaceTokenizer(20, trained("bytes"))
+    ids = tokenizer.encode(" the\r\n cat\0\tsat\u2028")
+    assert tokenizer.decode(ids) == "the cat sat"
+    check_laws(tokenizer, ids)
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,11 @@ def test_wrong_input_is_told_in_one_line(notes: Path, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=words) as error:
             vae.encode(item)
         assert "\n" not in str(error.value)
-    assert len(vae.encode(tmp_path / "latin.txt", encoding="latin-1")) == 2
+    latin, coding = tmp_path / "latin.txt", {"encoding": "latin-1"}
+    assert len(vae.encode(latin, **coding)) == len(vae.reconstruct(latin, **coding)) == 2
+    assert vae.interpolate(latin, latin, 2, **coding) == [vae.arithmetic(latin, **coding)] * 2
+    with pytest.raises(InputError, match="latin-9000"):
+        vae.encode(latin, encoding="latin-9000")
 
 
 def test_a_pipe_is_read(tmp_path: Path) -> None:

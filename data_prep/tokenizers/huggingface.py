@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data_prep.errors import InputError
+from data_prep.text import clean
 from data_prep.tokenizers.text import SPECIALS, TextTokenizer
 
 if TYPE_CHECKING:
@@ -109,14 +110,18 @@ class HuggingFaceTokenizer(TextTokenizer):
         return [id for id in self._pieces.encode(text, add_special_tokens=False).ids if id not in ends]
 
     def write(self, ids: Sequence[int]) -> str:
-        """The text of ids that hold neither bos nor eos, read and written until it stays."""
-        text = self._pieces.decode(list(ids), skip_special_tokens=False)
+        """The sentence of ids that hold neither bos nor eos, read and written until it stays."""
+        text = self._joined(ids)
         for _ in range(_MOST_ROUNDS):
-            again = self._pieces.decode(self.read(text)[: self.length - 1], skip_special_tokens=False)
+            again = self._joined(self.read(text)[: self.length - 1])
             if again == text:
                 break
             text = again
         return text
+
+    def _joined(self, ids: Sequence[int]) -> str:
+        """The pieces of some ids as one clean line: those of bytes can be line ends, too."""
+        return clean(self._pieces.decode(list(ids), skip_special_tokens=False))
 
     def canonical(self, ids: np.ndarray) -> np.ndarray:
         """What their text (see `write`) is encoded as (at most T,)."""
