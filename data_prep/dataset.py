@@ -36,8 +36,12 @@ from data_prep.workplace import workplace
 
 FORMAT = "seqvae-dataset"
 VERSION = 1
+INFO_FILE = "dataset.json"
+MOST_CHECKED = 2**26  # bytes of ids that are looked at when a dataset is opened; of more, batch by batch
 
 Options = MelodyOptions | TextOptions
+
+_PARTS = {"tokenizer": dict, "options": dict, "counts": dict, "skipped": list, "fingerprint": str}
 
 _MAKERS = {MUSIC: melody_dataset, TEXT: text_dataset}  # the one place where music and text part
 
@@ -60,6 +64,14 @@ class Dataset:
         if name not in SPLITS:
             raise InputError(f"there is no split {name!r}; there are: {', '.join(SPLITS)}")
         return _MAKERS[self.tokenizer.kind].open_split(self.path, name, self.tokenizer)
+
+    def check_ids(self, ids: np.ndarray) -> None:
+        """Raises InputError where some are not the tokenizer's: the file that they were read from is damaged."""
+        if ids.size and ids.max() >= self.tokenizer.vocabulary_size:
+            raise InputError(
+                f"{self.path} is damaged: there is an id {ids.max()}, and only {self.tokenizer.vocabulary_size:,} are "
+                "known; prepare it anew"
+            )
 
     def index(self, name: str) -> list[tuple[str, int]]:
         """(source, bar or line) for each row of a split.
@@ -96,16 +108,22 @@ class Dataset:
 
 
 def is_dataset(path: Path) -> bool:
-    """Whether a folder holds a dataset, of whatever version."""
-    return _info(Path(path)) is not None
+    """Whether a folder is a dataset, of whatever version; one whose description is damaged is, too."""
+    try:
+        return _info(Path(path)) is not None
+    except InputError:
+        return (Path(path) / "train.npy").exists()
 
 
 def _info(path: Path) -> dict[str, Any] | None:
-    """What dataset.json says, if the folder holds a dataset."""
+    """What a dataset says of itself; None of any other folder. Raises InputError where it cannot be read."""
+    file = path / INFO_FILE
     try:
-        info = json.loads((path / "dataset.json").read_bytes())
-    except (OSError, ValueError):
+        info = json.loads(file.read_bytes())
+    except OSError:
         return None
+    except ValueError:
+        raise InputError(f"{file} is damaged; prepare the dataset anew") from None
     return info if isinstance(info, dict) and info.get("format") == FORMAT else None
 
 
@@ -120,18 +138,31 @@ def open_dataset(path: Path) -> Dataset:
         raise InputError(f"there is no dataset folder {path}")
     info = _info(path)
     if info is None:
-        raise InputError(f"{path} is no dataset: it has no readable dataset.json; make one with `seqvae prepare`")
+        raise InputError(f"{path} is no dataset: it has no {INFO_FILE} of one; make one with `seqvae prepare`")
     if info.get("version") != VERSION:
         raise InputError(f"{path} is a dataset of version {info.get('version')}, {VERSION} is read; prepare it anew")
-    missing = {"tokenizer", "options", "counts", "skipped", "fingerprint"} - info.keys()
-    if missing or not isinstance(info["tokenizer"], dict):
-        raise InputError(
-            f"{path}/dataset.json is damaged: {', '.join(sorted(missing)) or 'tokenizer'}; prepare it anew"
-        )
-    dataset = Dataset(path, create(info["tokenizer"]), info)
+    damaged = [name for name, kind in _PARTS.items() if not isinstance(info.get(name), kind)]
+    if not damaged:
+        tokenizer = create(info["tokenizer"])
+        options = _MAKERS[tokenizer.kind].plain(MelodyOptions() if tokenizer.kind == MUSIC else TextOptions())
+        damaged = [f"options.{name}" for name in options if name not in info["options"]]
+    damaged += [f"counts.{name}" for name in SPLITS if not damaged and not isinstance(info["counts"].get(name), int)]
+    if damaged:
+        raise InputError(f"{path / INFO_FILE} is damaged: {', '.join(damaged)}; prepare it anew")
+    dataset = Dataset(path, tokenizer, info)
     for name in SPLITS:
-        dataset.split(name)
+        _check_rows(dataset, name)
     return dataset
+
+
+def _check_rows(dataset: Dataset, name: str) -> None:
+    """Raises InputError for a split that is missing or damaged, as far as can be seen at once."""
+    rows, told = dataset.split(name), dataset.info["counts"][name]
+    if len(rows) != told:
+        raise InputError(f"{dataset.path / name}.npy has {len(rows):,} rows, not {told:,}; prepare the dataset anew")
+    ids = rows.ids if isinstance(rows, Ragged) else rows
+    if ids.nbytes <= MOST_CHECKED:
+        dataset.check_ids(ids)
 
 
 def prepare(
@@ -188,7 +219,7 @@ def prepare(
             "split_by": made.split_by,
             "fingerprint": state,
         }
-        (place.dataset / "dataset.json").write_text(json.dumps(info, indent=1), encoding="utf-8")
+        (place.dataset / INFO_FILE).write_text(json.dumps(info, indent=1), encoding="utf-8")
         place.put_in_place(out)
     return open_dataset(out)
 

@@ -3,3 +3,7 @@
 
 class InputError(ValueError):
     """A file, a folder or a piece of music that cannot serve. Its message is one line, meant for the user."""
+
+
+class MachineError(InputError):
+    """Not what was given cannot serve, but the machine: its disk is full, say. What has been done is kept."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from data_prep.errors import InputError
+from data_prep.errors import InputError, MachineError
 
 MIDI_SUFFIXES = (".mid", ".midi", ".kar")
 NOTATION_SUFFIXES = (".abc", ".musicxml", ".xml", ".mxl", ".krn")
@@ -192,7 +192,7 @@ def room_for(path: Path, temporary: Path) -> Iterator[None]:
     """Make the folders above `path`, and remove them again if nothing comes to stand there.
 
     Raises:
-        InputError: `path` cannot be written to, or `temporary`, which is beside it.
+        MachineError: `path` cannot be written to, or `temporary`, which is beside it.
     """
     made = list(itertools.takewhile(lambda folder: not folder.exists(), path.parents))  # the innermost first
     try:
@@ -203,7 +203,7 @@ def room_for(path: Path, temporary: Path) -> Iterator[None]:
         place = Path(error.filename) if error.filename else temporary
         if place not in (path, path.parent) and temporary not in (place, *place.parents):
             raise
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise MachineError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         for folder in made:
             with suppress(OSError):  # not empty: something was written there

@@ -4,14 +4,17 @@ Whatever cannot serve is told with its reason: a file that cannot be read, a tun
 the process down that reads it (see `parallel`).
 """
 
+import errno
 import functools
+import os
+import socket
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from data_prep import reading, windows
-from data_prep.errors import InputError
+from data_prep.errors import InputError, MachineError
 from data_prep.files import MIDI_SUFFIXES, Source
 from data_prep.parallel import Parallel, processes
 from data_prep.shards import Shard
@@ -21,6 +24,7 @@ _MIDI_SECONDS = 2e-4, 4e-8  # a file, a byte of it; measured on one core
 _NOTATION_SECONDS = 0.0, 4e-6
 _WORTH_PROCESSES = 1.0  # seconds; starting them takes half of it
 _SHARD_SECONDS = 2.0  # of work, which a kill loses
+_OF_THE_MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT}
 _SHARDS_EACH = 8  # for a process at least, so that they all end at about the same time
 
 
@@ -42,11 +46,16 @@ class Loaded:
 
 
 def load(source: Source, options: MelodyOptions) -> Loaded:
-    """Read one file and cut its pieces into windows; nothing a file can hold raises an error."""
+    """Read one file and cut its pieces into windows; nothing a file can hold raises an error.
+
+    Raises:
+        MachineError: it is not the file that cannot be read, but this machine cannot read.
+    """
     tunes: list[Tune] = []
     try:
         pieces, failed = reading.read_all(source.path)
     except Exception as error:
+        _blame_the_machine(error, source)
         return Loaded(tunes, [(source.name, _reason(error, source))])
     skipped = [(f"{source.name}: {title}", reason) for title, reason in failed]
     many = source.path.suffix.lower() == ".abc"
@@ -59,6 +68,18 @@ def load(source: Source, options: MelodyOptions) -> Loaded:
         else:
             tunes.append(Tune(name, np.stack([w.ids for w in found]), np.array([w.bar + 1 for w in found], np.int64)))
     return Loaded(tunes, skipped)
+
+
+def _blame_the_machine(error: Exception, source: Source) -> None:
+    """Raises MachineError where other files could not be read either, and skipping them would lose good music."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    if isinstance(cause, OSError) and cause.errno in _OF_THE_MACHINE:
+        raise MachineError(f"{source.path} cannot be read now: {cause.strerror}") from error
+    if not os.path.exists(source.path.parent):
+        raise MachineError(
+            f"{source.path.parent} is not there on {socket.gethostname()}: files lie at the same path on all machines, "
+            "and stay there while they are read"
+        ) from error
 
 
 def _reason(error: Exception, source: Source) -> str:

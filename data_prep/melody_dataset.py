@@ -20,7 +20,7 @@ import numpy as np
 from data_prep import loading, meters
 from data_prep.assembling import gather, place, write_splits
 from data_prep.building import Job, Made
-from data_prep.errors import InputError
+from data_prep.errors import InputError, MachineError
 from data_prep.files import remove
 from data_prep.shards import Shards
 from data_prep.splits import SPLITS
@@ -51,7 +51,7 @@ def build(job: Job, options: MelodyOptions) -> Made:
         placed, counts = place(found, tokenizer, job.shares)
         counts = write_splits(job.folder, found, placed) | counts | {"files": len(job.train.found)}
         remove(found.path)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, MachineError):
         if shards:
             job.tell(f"{_progress(shards, job)} have been read and are kept: the same command goes on from there")
         raise

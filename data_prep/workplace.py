@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.errors import InputError
+from data_prep.errors import InputError, MachineError
 from data_prep.files import remove, room_for
 
 
@@ -56,10 +56,9 @@ def workplace(out: Path, state: str) -> Iterator[Workplace]:
             goes_on = False
             try:
                 yield place
-            except InputError:
-                raise
-            except BaseException:
-                goes_on = place.shards.exists() and any(place.shards.iterdir())
+            except BaseException as error:
+                useless = isinstance(error, InputError) and not isinstance(error, MachineError)
+                goes_on = not useless and place.shards.exists() and any(place.shards.iterdir())
                 raise
             finally:
                 remove(place.dataset if goes_on else place.path)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from data_prep.dataset import Dataset, open_dataset
+from data_prep.errors import InputError
 from data_prep.ragged import Ragged
 from data_prep.tokenizers.base import Tokenizer
 from seqvae.batch import Batch
@@ -89,7 +90,10 @@ class FileRows:
         """(B,) -> (B, T)."""
         places = self._offset + np.asarray(rows, np.int64) * self._width
         read = map(os.pread, repeat(self._file.fileno()), repeat(self._width), places.tolist())
-        return np.frombuffer(b"".join(read), self._dtype).reshape(len(rows), -1)
+        found = np.frombuffer(b"".join(read), self._dtype)
+        if found.nbytes != len(rows) * self._width:
+            raise InputError(f"{self._file.name} has become shorter: prepare the dataset anew")
+        return found.reshape(len(rows), -1)
 
 
 @dataclass(frozen=True)
@@ -162,7 +166,9 @@ class SequenceData:
         train = np.asarray(self.train)
         self._resident = torch.empty(train.shape, dtype=torch.uint8, device=device)
         for start in range(0, len(train), ROWS_AT_ONCE):
-            self._resident[start : start + ROWS_AT_ONCE] = torch.from_numpy(train[start : start + ROWS_AT_ONCE].copy())
+            some = train[start : start + ROWS_AT_ONCE].copy()
+            self.dataset.check_ids(some)
+            self._resident[start : start + ROWS_AT_ONCE] = torch.from_numpy(some)
         self.train = self.dataset.split("train")  # mapped anew: the pages that were read count no more
 
     def steps_per_epoch(self, batch_size: int) -> int:
@@ -211,9 +217,13 @@ class SequenceData:
         return self._batch(rows, np.arange(min(n, len(rows))))
 
     def _batch(self, split: "np.ndarray | Ragged | FileRows", rows: np.ndarray) -> Batch:
-        if not isinstance(split, Ragged):
-            return Batch(torch.from_numpy(np.asarray(split[rows]).astype(np.int64)))
-        return _padded(split, rows, fill=0 if self.tokenizer.pad is None else self.tokenizer.pad)
+        """Some rows. Raises InputError where they are damaged: a GPU would end the process."""
+        if isinstance(split, Ragged):
+            batch = _padded(split, rows, fill=0 if self.tokenizer.pad is None else self.tokenizer.pad)
+        else:
+            batch = Batch(torch.from_numpy(np.asarray(split[rows]).astype(np.int64)))
+        self.dataset.check_ids(batch.tokens.numpy())
+        return batch
 
     def _training_rows(self, rows: np.ndarray) -> tuple[Tensor, Tensor | None]:
         """Some sequences of train, and their lengths, wherever train is."""

@@ -245,11 +245,16 @@ def change(path: Path, **entries: Any) -> None:
         (lambda folder: os.truncate(folder / "train.npy", 200), "missing or damaged"),
         (lambda folder: np.save(folder / "valid.npy", np.zeros((3, 7), np.uint8)), "sequences of 32"),
         (lambda folder: np.save(folder / "valid.npy", np.array([{}]), allow_pickle=True), "missing or damaged"),
-        (lambda folder: (folder / "dataset.json").write_text("{"), "no dataset"),
+        (lambda folder: (folder / "dataset.json").write_text("{"), "dataset.json is damaged"),
         (lambda folder: (folder / "dataset.json").unlink(), "no dataset"),
         (lambda folder: change(folder / "dataset.json", version=99), "version 99"),
         (lambda folder: change(folder / "dataset.json", tokenizer={"name": "tea leaves"}), "tea leaves"),
         (lambda folder: change(folder / "dataset.json", tokenizer=[]), "damaged"),
+        (lambda folder: change(folder / "dataset.json", options={"meter": "4/4"}), "damaged: options.bars"),
+        (lambda folder: change(folder / "dataset.json", counts={"train": 3, "test": 1}), "damaged: counts.valid"),
+        (lambda folder: change(folder / "dataset.json", counts=None, skipped={}), "damaged: counts, skipped"),
+        (lambda folder: np.save(folder / "train.npy", np.load(folder / "train.npy")[:7]), "train.npy has 7 rows, not"),
+        (lambda folder: np.save(folder / "test.npy", np.load(folder / "test.npy") + 90), "there is an id [0-9]+, and"),
     ],
 )
 def test_damaged_folders_are_told(prepared: Dataset, tmp_path: Path, damage: Any, message: str) -> None:

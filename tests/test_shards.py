@@ -1,10 +1,12 @@
 """Datasets come out the same whoever reads the files, and however often they are interrupted."""
 
+import errno
+import itertools
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,9 @@ import numpy as np
 import pytest
 from tunes import melody, write_tune, write_tunes
 
-from data_prep import loading, melody_dataset
+from data_prep import loading, melody_dataset, reading
 from data_prep.dataset import Dataset, open_dataset, prepare
-from data_prep.errors import InputError
+from data_prep.errors import InputError, MachineError
 from data_prep.files import Source
 from data_prep.shards import Shard, Shards
 from data_prep.text import TextOptions
@@ -185,6 +187,43 @@ def test_an_interrupted_run_says_how_to_go_on_and_keeps_the_old_dataset(
     assert same(open_dataset(tmp_path / "data").path, prepared.path)
 
 
+@pytest.mark.usefixtures("small_shards")
+@pytest.mark.parametrize("fault", ["full disk", "files", "folder"])
+def test_what_was_read_is_kept_when_the_machine_fails(
+    tunes: Path, prepared: Dataset, tmp_path: Path, read: list[str], fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        if fault == "full disk":
+            patch.setattr(np, "savez", failing(np.savez, after=4, error=OSError(errno.ENOSPC, "No space left")))
+            message = "cannot write .*No space left"
+        elif fault == "files":
+            error = InputError("it cannot be read")
+            error.__cause__ = OSError(errno.EMFILE, "Too many open files")
+            patch.setattr(reading, "read_all", failing(reading.read_all, after=9, error=error))
+            message = "cannot be read now: Too many open files"
+        else:
+            patch.setattr(reading, "read_all", failing(reading.read_all, after=9, error=InputError("does not exist")))
+            patch.setattr(os.path, "exists", lambda path: False)
+            message = "is not there on .*: files lie at the same path on all machines"
+        with pytest.raises(MachineError, match=message):
+            prepare([tunes], tmp_path / "data", OPTIONS, workers=1)
+    before, read[:] = len(set(read)), []
+    assert same(prepare([tunes], tmp_path / "data", OPTIONS, workers=1).path, prepared.path)
+    assert 0 < len(read) < FILES + 1 <= before + len(read) + 1
+
+
+def failing(work: Callable[..., Any], after: int, error: Exception) -> Callable[..., Any]:
+    """What does its work so many times, and then fails."""
+    calls = itertools.count()
+
+    def tried(*arguments: Any, **options: Any) -> Any:
+        if next(calls) >= after:
+            raise error
+        return work(*arguments, **options)
+
+    return tried
+
+
 def test_a_run_that_has_read_nothing_leaves_nothing(
     tunes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,11 +268,18 @@ def test_a_cluster_gives_the_same_bytes(tunes: Path, prepared: Dataset, tmp_path
     distributed = pytest.importorskip("distributed", reason="the extra [cluster] is not installed")
     with (
         distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
-        distributed.Client(cluster),
+        distributed.Client(cluster) as client,
         joblib.parallel_config(backend="dask"),
     ):
         data = prepare([tunes], tmp_path / "data", OPTIONS)
+        readers = client.run(lambda: "data_prep.loading" in sys.modules and symusic_is_there())
     assert same(data.path, prepared.path)
+    assert set(readers.values()) == {True}, "each worker has read files"
+
+
+def symusic_is_there() -> bool:
+    """Whether this process has read MIDI files."""
+    return "symusic" in sys.modules
 
 
 def gaps(folder: Path, parts: list[range], total: int) -> Iterator[range]:

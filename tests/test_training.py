@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import functools
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from small_trainings import weights, write_tunes
 
 from data_prep.dataset import prepare
+from data_prep.errors import InputError
 from data_prep.score import Note, Score
 from data_prep.windows import MelodyOptions
 from seqvae import data, optimization, training
@@ -306,6 +308,25 @@ def test_rows_of_a_large_file_are_those_of_a_small_one(dataset: Path, monkeypatc
     monkeypatch.setattr(data, "MOST_MAPPED", 1)
     assert torch.equal(SequenceData(dataset).training_batch(3, 16, 0).tokens, before)
     assert calls
+
+
+@pytest.mark.parametrize("mapped", [data.MOST_MAPPED, 1])
+def test_data_that_are_damaged_meanwhile_are_told(
+    dataset: Path, tmp_path: Path, mapped: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what looks at each batch: a large file is not looked through when it is opened."""
+    monkeypatch.setattr(data, "MOST_MAPPED", mapped)
+    monkeypatch.setattr("data_prep.dataset.MOST_CHECKED", 0)
+    folder = shutil.copytree(dataset, tmp_path / "data")
+    ids = np.load(folder / "train.npy")
+    np.save(folder / "train.npy", np.full_like(ids, 90))
+    with pytest.raises(InputError, match="is damaged: there is an id 90, and only 90 are known"):
+        SequenceData(folder).training_batch(0, 16, 0)
+    if mapped == 1:
+        opened = SequenceData(folder)
+        os.truncate(folder / "train.npy", ids.nbytes // 2)
+        with pytest.raises(InputError, match="has become shorter: prepare the dataset anew"):
+            opened.training_batch(0, len(ids), 0)
 
 
 @pytest.mark.parametrize("parts", [2, 3, 40])
