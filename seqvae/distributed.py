@@ -5,13 +5,14 @@ computes its parts of every batch, and the gradients are averaged by Distributed
 preparing data, validating, writing, is done by the first one, while the others wait.
 
 A process that dies closes its connections, which ends the others at once; a machine that falls silent ends them when
-they have waited LATE for their share of a step.
+they have waited LATE for its share of a step, or, where the first one works alone, for the next sign of its life.
 """
 
 import os
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -23,8 +24,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from seqvae.errors import TrainingError
 
-LATE = timedelta(seconds=45)  # within a step
-WAIT = timedelta(days=7)  # for what the first process does alone
+JOINING = timedelta(minutes=5)  # until all are there: from storage that many share torch is read for minutes
+LATE = timedelta(seconds=45)  # for a share of a step, or for a sign of life
+SIGN_EVERY = 10.0  # seconds between two signs of life of the first process while it works alone
+TELLING = timedelta(minutes=10)  # for what its work gives to reach the others: a training state may be gigabytes
 
 T = TypeVar("T")
 
@@ -36,7 +39,7 @@ class World:
     rank: int = 0
     size: int = 1
     local_rank: int = 0  # among those on the same machine
-    waiting: Any = None  # the group of those that wait for the first one
+    told: Any = None  # the group in which the first one tells what its work gives
 
     @property
     def first(self) -> bool:
@@ -51,15 +54,32 @@ class World:
         """What the work of the first process gives. Where it fails there, the others end, and leave it to say why."""
         if self.size == 1:
             return work()
-        told: list[Any] = [False, None]
-        try:
-            if self.first:
-                told = [True, work()]
-        finally:
-            dist.broadcast_object_list(told, group=self.waiting)
+        told: list[Any] = [False, None]  # whether it went well, and what it gave
+        if self.first:
+            try:
+                with _giving_signs_of_life():
+                    told = [True, work()]
+            finally:
+                dist.broadcast_object_list(told, group=self.told)
+        else:
+            while not _sign(over=False):
+                pass
+            dist.broadcast_object_list(told, group=self.told)
         if not told[0]:
             raise SystemExit(1)
         return told[1]
+
+    def by_all(self, work: Callable[[], T]) -> T:
+        """What the work of this process gives. Where it fails in one, all end, before anything else is done."""
+        failed = True
+        try:
+            result = work()
+            failed = False
+        finally:
+            (failed_somewhere,) = self.greatest(failed)
+        if failed_somewhere:
+            raise SystemExit(1)  # the one that failed says why
+        return result
 
     def greatest(self, *values: float) -> list[float]:
         """The greatest of what the processes say, number by number, so that all decide alike."""
@@ -96,6 +116,33 @@ ALONE = World()
 
 
 @contextmanager
+def _giving_signs_of_life() -> Iterator[None]:
+    """Of the first process, while it works alone: one now and then, and a last one that says that it is over."""
+    over = threading.Event()
+
+    def signs() -> None:
+        with suppress(RuntimeError):  # of those that are gone the first process learns next
+            while not over.wait(SIGN_EVERY):
+                _sign(over=False)
+
+    thread = threading.Thread(target=signs, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        _sign(over=True)
+
+
+def _sign(over: bool) -> bool:
+    """A sign of the first process's life that all get: whether its work is over, as it says."""
+    sign = torch.tensor([int(over)])  # on the CPU
+    dist.broadcast(sign, 0)
+    return bool(sign)
+
+
+@contextmanager
 def joined() -> Iterator[World]:
     """Join the processes that torchrun has started; outside of it, be alone.
 
@@ -105,23 +152,33 @@ def joined() -> Iterator[World]:
     if not (dist.is_available() and dist.is_torchelastic_launched()) or int(os.environ["WORLD_SIZE"]) == 1:
         yield ALONE
         return
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=LATE)
-    rank, size = dist.get_rank(), dist.get_world_size()
+    rank, size, local_rank = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
     ended_well = False
     try:
-        waiting = dist.new_group(backend="gloo", timeout=WAIT)
-        yield World(rank, size, int(os.environ["LOCAL_RANK"]), waiting)
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, store=_met(rank, size), rank=rank, world_size=size, timeout=LATE)
+        yield World(rank, size, local_rank, dist.new_group(backend="gloo", timeout=TELLING))
         ended_well = True
     except RuntimeError as error:
         if not _of_connection(error):
             raise
         raise TrainingError(
-            f"process {rank + 1} of {size} stopped, as another one has gone or fallen silent; see its message above. "
-            "Continue with --resume"
+            f"process {rank + 1} of {size} stopped, as another one has gone, fallen silent or never come; see its "
+            "message above. Continue with --resume"
         ) from None
     finally:
-        if ended_well or not torch.cuda.is_available():  # NCCL would wait for GPUs that wait for who has gone
+        # NCCL would wait for GPUs that wait for who has gone
+        if dist.is_initialized() and (ended_well or not torch.cuda.is_available()):
             dist.destroy_process_group()
+
+
+def _met(rank: int, size: int) -> dist.Store:
+    """What the processes share, once all are there."""
+    store, _, _ = next(dist.rendezvous("env://", timeout=JOINING))
+    store.set(f"seqvae-{rank}", "here")
+    store.wait([f"seqvae-{each}" for each in range(size)], JOINING)
+    store.set_timeout(LATE)
+    return store
 
 
 def _of_connection(error: RuntimeError) -> bool:

@@ -137,8 +137,8 @@ class Run:
 
 def open_run(config: Config, dataset: Path, out: Path, *, resume: bool, force: bool, world: World) -> Run:
     """Begin a run, or go on with one; raises as `training.train` does."""
-    config, state = world.by_first(lambda: _set_up(config, dataset, out, resume=resume, force=force, world=world))
-    data, device = SequenceData(dataset), choose_device(config.training.device, world)
+    device, data = world.by_all(lambda: (_usable_device(config, world), SequenceData(dataset)))
+    config, state = world.by_first(lambda: _set_up(config, data, out, resume=resume, force=force, world=world))
     data.use_gpu(device)
     model = new_model(config).to(device)
     if state:
@@ -158,10 +158,10 @@ def open_run(config: Config, dataset: Path, out: Path, *, resume: bool, force: b
 
 
 def _set_up(
-    config: Config, dataset: Path, out: Path, *, resume: bool, force: bool, world: World
+    config: Config, data: SequenceData, out: Path, *, resume: bool, force: bool, world: World
 ) -> tuple[Config, dict[str, Any]]:
     """Refuse what cannot be trained, else make the folder; the settings, and the state or the weights to go on from."""
-    data = SequenceData(dataset)
+    dataset = data.dataset.path
     if not len(data.dataset.split("valid")):
         raise TrainingError(
             f"{dataset} has nothing to validate on: add more sequences"
@@ -187,11 +187,18 @@ def _set_up(
     return config, state
 
 
-def check_computable(config: Config, world: World) -> None:
-    """Raises OptionError for what cannot be computed here, or by so many processes."""
+def _usable_device(config: Config, world: World) -> torch.device:
+    """The device. Raises OptionError where it is not there, or does not compute in the precision asked for."""
     device = choose_device(config.training.device, world)
     for _, training in config.stages():
         choose_precision(training.precision, device)
+    return device
+
+
+def check_computable(config: Config, world: World) -> None:
+    """Raises OptionError for what cannot be computed here, or by so many processes."""
+    _usable_device(config, world)
+    for _, training in config.stages():
         check_parts(training, config.model, world)
         if training.select.startswith("note_on") and config.data.kind == TEXT:
             raise OptionError(f"--select {training.select}: text has no notes; choose elbo or distortion")

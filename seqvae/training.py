@@ -118,7 +118,9 @@ def _train_phase(run: Run, interruption: Interruption, progress: bool, on_valida
             if run.world.first and now - looked > LOOK_EVERY:
                 _show(run, bar)
                 looked = now
-            run.done.elapsed, asked, lost = run.world.greatest(run.done.elapsed, interruption.asked, _hopeless(run))
+            run.done.elapsed, asked, lost, save = run.world.greatest(
+                run.done.elapsed, interruption.asked, _hopeless(run), now - saved > SAVE_EVERY
+            )
             if lost:
                 run.world.by_first(lambda: _give_up(run.done))
             bar.update()
@@ -128,8 +130,8 @@ def _train_phase(run: Run, interruption: Interruption, progress: bool, on_valida
                 ended = _finish_round(run, on_validation)
             if ended or asked:
                 return ended or "interrupted"
-            if run.world.first and time.monotonic() - saved > SAVE_EVERY:
-                run.save()
+            if save:  # of a large model it may take longer than the others would wait in a step
+                run.world.by_first(run.save)
                 saved = time.monotonic()
     return "finished"
 

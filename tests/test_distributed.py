@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import many_processes
@@ -87,39 +88,74 @@ def test_two_processes_end_with_the_weights_of_one(trained: Path, name: str) -> 
             assert float(row[key]) == pytest.approx(float(same[key]), rel=1e-3, abs=1e-4), key
 
 
-def test_when_a_process_dies_the_other_leaves_with_one_line_and_a_whole_state(folder: Path) -> None:
+@pytest.fixture
+def two() -> Iterator[Callable[..., list[subprocess.Popen]]]:
+    """Starts two processes that meet, without torchrun, which would end the one when the other does."""
+    started: list[subprocess.Popen] = []
+
+    def start(*arguments: object) -> list[subprocess.Popen]:
+        with socket.socket() as any_port:
+            any_port.bind(("127.0.0.1", 0))
+            port = any_port.getsockname()[1]
+        told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "test"}
+        for rank in ("0", "1"):
+            mine = {"RANK": rank, "LOCAL_RANK": rank, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}"}
+            started.append(
+                subprocess.Popen(
+                    [sys.executable, *map(str, arguments)],
+                    cwd=ROOT,
+                    env=os.environ | told | mine,
+                    stderr=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+        return started
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_when_a_process_dies_the_other_leaves_with_one_line_and_a_whole_state(
+    folder: Path, two: Callable[..., list[subprocess.Popen]]
+) -> None:
     out = folder / "killed"
-    train = ["train", str(folder / "sentences"), "--preset", "text-words", "--device", "cpu", "--batch-size", "4"]
-    with socket.socket() as any_port:
-        any_port.bind(("127.0.0.1", 0))
-        port = any_port.getsockname()[1]
-    told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "test"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "cli.main", *train, "--steps", "1000000", "--out", str(out)],
-            cwd=ROOT,
-            env=os.environ | told | {"RANK": str(rank), "LOCAL_RANK": str(rank), "OMP_NUM_THREADS": "1"},
-            stderr=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        ends = time.monotonic() + PATIENCE
-        while not (out / "last.pt").exists() and time.monotonic() < ends:
-            time.sleep(0.1)
-        processes[1].kill()
-        said, complaint = processes[0].communicate(timeout=60)
-    finally:
-        for process in processes:
-            process.kill()
-    processes[1].communicate()
+    train = ["train", folder / "sentences", "--preset", "text-words", "--device", "cpu", "--batch-size", "4"]
+    processes = two("-m", "cli.main", *train, "--steps", "1000000", "--out", out)
+    ends = time.monotonic() + PATIENCE
+    while not (out / "last.pt").exists() and time.monotonic() < ends:
+        time.sleep(0.1)
+    processes[1].kill()
+    said, complaint = processes[0].communicate(timeout=60)
     assert (processes[0].returncode, said) == (1, "")
     notes = complaint.splitlines()  # the first one on settings of the preset that the dataset has not
     assert notes[-1].startswith("seqvae: process 1 of 2 stopped, as another one has gone")
     assert len(notes) == 2
     assert load_state(out / "last.pt")["done"]["step"] >= 1
+
+
+def test_the_others_wait_for_the_first_one_while_it_lives(two: Callable[..., list[subprocess.Popen]]) -> None:
+    """Longer than a step may take; one that has been stopped gives no sign of life, and is left."""
+    first, second = two("tests/waiting_processes.py", "slow", "silent")
+    said, complaint = second.communicate(timeout=PATIENCE)
+    assert (said, first.poll()) == ("waited\n", None)
+    assert "process 2 of 2 stopped, as another one has gone, fallen silent" in complaint
+
+
+def test_where_one_refuses_all_end_before_anything_is_done(two: Callable[..., list[subprocess.Popen]]) -> None:
+    first, second = two("tests/waiting_processes.py", "refused")
+    assert first.communicate(timeout=PATIENCE) == ("", "")
+    assert "OptionError: no such device" in second.communicate(timeout=PATIENCE)[1]
+    assert (first.returncode, second.returncode) == (1, 1)
+
+
+def test_a_process_that_is_alone_says_so(two: Callable[..., list[subprocess.Popen]]) -> None:
+    first, second = two("tests/waiting_processes.py", "alone")
+    second.kill()
+    complaint = first.communicate(timeout=PATIENCE)[1]
+    assert "process 1 of 2 stopped, as another one has gone, fallen silent or never come" in complaint
 
 
 def test_more_parts_than_sequences_are_refused(folder: Path, tmp_path: Path) -> None:

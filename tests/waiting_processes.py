@@ -1,0 +1,44 @@
+"""What test_distributed lets two processes do to each other; both are started with the same arguments.
+
+slow      the first one works alone for longer than a step may take, the other says that it waited
+silent    the first one stops while it works alone
+refused   the second one refuses to go on
+alone     the other is waited for no longer than a moment
+"""
+
+import os
+import signal
+import sys
+import time
+from datetime import timedelta
+
+from seqvae import distributed
+from seqvae.errors import OptionError
+
+distributed.LATE, distributed.SIGN_EVERY = timedelta(seconds=2), 0.25
+
+
+def refuse(world: distributed.World) -> None:
+    """Of the second one alone."""
+    if not world.first:
+        raise OptionError("no such device")
+
+
+def main(*what: str) -> None:
+    """One after the other."""
+    if "alone" in what:
+        distributed.JOINING = timedelta(seconds=1)
+    with distributed.joined() as world:
+        if "slow" in what:
+            world.by_first(lambda: time.sleep(3))
+            if not world.first:
+                print("waited", flush=True)
+        if "silent" in what:
+            world.by_first(lambda: os.kill(os.getpid(), signal.SIGSTOP))
+        if "refused" in what:
+            world.by_all(lambda: refuse(world))
+            print("went on")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
