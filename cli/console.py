@@ -60,6 +60,14 @@ def run(app: Callable[..., Any]) -> int:
         return _fail(_system_message(error), FAILURE)
     except (KeyboardInterrupt, typer.Abort):
         status = INTERRUPTED
+    except (MemoryError, RuntimeError) as error:  # typer.Abort is one of these, too
+        if not _out_of_memory(error):
+            raise
+        return _fail(
+            "there is not enough memory for this: do less at a time (a lower -n or --batch-size, fewer files), or "
+            "choose --device cpu where a GPU has too little",
+            FAILURE,
+        )
     if status == INTERRUPTED:
         return _fail("interrupted", INTERRUPTED)
     return status if isinstance(status, int) else 0
@@ -84,6 +92,16 @@ def option_name(parameter: Any) -> str:
 def _system_message(error: OSError) -> str:
     reason = error.strerror or os.strerror(error.errno or 0)
     return f"{error.filename}: {reason}" if error.filename else reason
+
+
+def _out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    if "torch" not in sys.modules:
+        return False
+    from seqvae.devices import out_of_memory
+
+    return isinstance(error, RuntimeError) and out_of_memory(error)
 
 
 def _fail(message: str, status: int) -> int:

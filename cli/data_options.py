@@ -180,9 +180,8 @@ def check_dataset(config: Config, dataset: "Dataset", given: Mapping[str, Any]) 
     """Refuse a dataset of the other kind, or one that has not what an option `given` asks for. Raises OptionError."""
     kind, made = dataset.tokenizer.kind, dataset.settings()
     if kind != config.data.kind:
-        raise OptionError(
-            f"{dataset.path} is {kind}, and preset {config.name} is for {config.data.kind}: choose another"
-        )
+        chosen = f"preset {config.name}" if config.start_from is None else f"--start-from {config.start_from}"
+        raise OptionError(f"{dataset.path} is {kind}, and {chosen} is for {config.data.kind}: choose another")
     for option, field in FIELDS.items():
         if given[option] is not None and getattr(config.data, field) != made[field]:
             name = spelled(field)

@@ -11,6 +11,7 @@ import typer
 
 from cli import inputs, options
 from cli.console import note, say
+from cli.data_options import Programs
 from cli.options import choice
 from cli.outputs import refuse_existing
 from data_prep.files import atomic
@@ -56,6 +57,7 @@ def evaluate(
     split: Split = None,
     samples: Samples = 16,
     seed: Annotated[int, typer.Option(metavar="N", callback=options.a_seed, help="Of the noise.")] = 0,
+    programs: Programs = None,
     encoding: options.Encoding = None,
     model: options.Model = None,
     device: options.Device = "auto",
@@ -88,11 +90,13 @@ def evaluate(
         raise OptionError(f"--split {split}: text files are measured whole; seqvae prepare splits them")
     if encoding is not None and not whole:
         raise OptionError(f"--encoding {encoding}: is for text files")
+    if programs is not None and (vae.kind == TEXT or _is_dataset(sources)):
+        raise OptionError(f"--programs {programs}: is for music files")
     if whole:
         figures = vae.evaluate(_sentences(sources, vae, encoding), samples=samples, seed=seed, progress=True)
     else:
         split = split or "test"
-        with _dataset(sources, vae) as dataset:
+        with _dataset(sources, vae, programs) as dataset:
             figures = vae.evaluate(dataset, split, samples, seed, progress=True)
     say(f"model {vae.name} on {'' if whole else f'the {split} split of '}{', '.join(sources)}")
     for name in sorted(figures, key=list(MEANINGS).index):
@@ -121,22 +125,24 @@ def _sentences(sources: Sequence[str], vae: "TrainedModel", encoding: str | None
 
 
 @contextmanager
-def _dataset(sources: Sequence[str], vae: "TrainedModel") -> Iterator[Path]:
+def _dataset(sources: Sequence[str], vae: "TrainedModel", programs: str | None) -> Iterator[Path]:
     """The dataset given, or one made of the music files for as long as it is needed."""
     from tempfile import TemporaryDirectory
 
     from data_prep import dataset
     from seqvae.trained import melody_options
 
+    learnt = vae.origin and vae.origin.dataset
     if _is_dataset(sources):
-        learnt = vae.origin and vae.origin.dataset
         if learnt and learnt != dataset.open_dataset(Path(sources[0])).info["fingerprint"]:
             note(f"model {vae.name} was trained on another dataset: what it has seen may be in any split of this one")
         yield Path(sources[0])
         return
     with TemporaryDirectory(prefix="seqvae-") as folder:
         place = Path(folder, "dataset")
-        made = dataset.prepare([Path(source) for source in sources], place, melody_options(vae.config), progress=True)
+        chosen = melody_options(vae.config, programs)
+        made = dataset.prepare([Path(source) for source in sources], place, chosen, progress=True)
         note(made.summary().replace("\n", "; "))
-        note("these files were split anew: tunes that the model was trained on may be in any split")
+        if made.info["fingerprint"] != learnt:
+            note("these files were split anew: tunes that the model was trained on may be in any split")
         yield place

@@ -88,20 +88,33 @@ class MidiFolder:
         extras = [self.picture, *filter(None, [self.row])]
         refuse_existing((self.out / name for name in [*(f"{n}.mid" for n in self.names), *extras]), self.force)
 
-    def write(self, scores: "Sequence[Score]", what: str, names: Sequence[str] | None = None) -> None:
-        """Write one score for each of `names`, which are all of them unless given; say `what` is where."""
+    def write(
+        self,
+        scores: "Sequence[Score]",
+        what: str,
+        names: Sequence[str] | None = None,
+        originals: "Sequence[Score]" = (),
+    ) -> None:
+        """Write one score for each of `names`, which are all of them unless given; say `what` is where.
+
+        Originals, one for each score or none, are drawn above them.
+        """
         from data_prep.pictures import MOST, piano_rolls
         from data_prep.score import join
 
         names = self.names if names is None else names
+        drawn, titles = scores, names
+        if originals:
+            drawn = [score for pair in zip(originals, scores, strict=True) for score in pair]
+            titles = [title for name in names for title in (f"{name}, the original", f"{name}, reconstructed")]
         with appearing(self.out) as folder:
             for name, score in zip(names, scores, strict=True):
                 score.write_midi(folder / f"{name}.mid")
             if self.row is not None:
                 join(scores).write_midi(folder / self.row)
-            piano_rolls(scores, names, folder / self.picture)
+            piano_rolls(drawn, titles, folder / self.picture)
         row = f", {self.row} with all in a row" if self.row else ""
-        part = f" of the first {MOST}" if len(scores) > MOST else ""
+        part = f" of the first {MOST}" if len(drawn) > MOST else ""
         say(f"{what}{row} and {self.picture}{part} are in {self.out}")
 
     def tell_seed(self, seed: int) -> None:

@@ -1,18 +1,13 @@
 """seqvae reconstruct: what a model makes of a melody or a sentence."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cli import inputs, options, outputs
 from data_prep.wording import count
 from seqvae.config import MUSIC
-
-if TYPE_CHECKING:
-    from data_prep.examples import Example
-    from data_prep.tokenizers.base import Tokenizer
 
 
 def reconstruct(
@@ -35,8 +30,8 @@ def reconstruct(
 ) -> None:
     """Encode music or sentences and decode them again: what does the model keep?
 
-    Of music one MIDI file is written for each file, and all piano rolls to reconstruction.png. Of text each sentence is
-    printed as the model reads it, and below it what is made of it.
+    Of music one MIDI file is written for each file, and piano rolls of all, each below its original, to
+    reconstruction.png. Of text each sentence is printed as the model reads it, and below it what is made of it.
 
     \b
     Examples:
@@ -57,15 +52,10 @@ def reconstruct(
     latents = inputs.encode(vae, examples)
     made = vae.decode(latents.mean, seed=start, tempo=latents.tempo, **options.decoding(context.params))
     what = count(len(made), "reconstruction")
+    originals = [vae.tokenizer.decode(example.ids) for example in examples]  # as the model reads them
     if isinstance(place, outputs.Lines):
-        place.write(_beside(vae.tokenizer, examples, made), what)
+        place.write([line for pair in zip(originals, made, strict=True) for line in (pair[0], f"  {pair[1]}")], what)
     else:
-        place.write(made, what, [names[source] for source in sources])
+        place.write(made, what, [names[source] for source in sources], originals)
     if temperature and seed is None:
         place.tell_seed(start)
-
-
-def _beside(tokenizer: "Tokenizer", examples: "Sequence[Example]", made: Sequence[str]) -> list[str]:
-    """Each sentence, as the model reads it, and what is made of it."""
-    originals = (tokenizer.decode(example.ids) for example in examples)
-    return [line for original, copy in zip(originals, made, strict=True) for line in (original, f"  {copy}")]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep import programs
 from data_prep.errors import InputError
 from data_prep.files import is_path
 from data_prep.meters import steps_per_bar
@@ -81,17 +82,20 @@ def examples(path: Path, options: MelodyOptions) -> list[Example]:
 
 
 def _of_piece(piece: Piece, source: str, options: MelodyOptions) -> Iterator[Example]:
-    if not any(track.program in options.programs for track in piece.tracks if not track.is_drum):
+    told = []
+    playing = frozenset(track.program for track in piece.tracks if len(track.notes) and not track.is_drum)
+    if playing and not playing & options.programs:
         options = replace(options, programs=frozenset(range(128)))  # a file that was named is to be read
+        told.append(f"none of its instruments plays melodies here, so all are read: {programs.text(playing)}")
     window = whole(piece, options)
     if window is not None:
-        yield Example(window.ids, source, window.bar + 1, window.tempo, _remark(window.ids, options))
-        return
-    for window in windows(piece, options):
-        yield Example(window.ids, source, window.bar + 1, window.tempo, "")
+        told.append(_filled_up(window.ids, options))
+    for found in windows(piece, options) if window is None else [window]:
+        yield Example(found.ids, source, found.bar + 1, found.tempo, "; ".join(filter(None, told)))
+        told = []
 
 
-def _remark(ids: np.ndarray, options: MelodyOptions) -> str:
+def _filled_up(ids: np.ndarray, options: MelodyOptions) -> str:
     """How much of a sequence was filled up: bars after the one in which its last note ends."""
     last = int(np.flatnonzero(ids != NO_EVENT)[-1])
     end = last if ids[last] == NOTE_OFF else len(ids)

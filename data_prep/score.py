@@ -91,10 +91,13 @@ class Score:
         """Write a WAV file with plain tones, to hear the score where no synthesizer is at hand.
 
         Raises:
-            InputError: the file exists (and `force` is not given), cannot be written, or would be very long.
+            InputError: its name does not end in .wav, the file exists (and `force` is not given), cannot be written, or
+                would be very long.
         """
         from data_prep import midi
 
+        if Path(path).suffix.lower() != ".wav":
+            raise InputError(f"{path}: must end in .wav, as that is what is written")
         midi.write_audio(self.to_piece(), free(path, force))
 
     def to_pretty_midi(self) -> "pretty_midi.PrettyMIDI":

@@ -38,7 +38,7 @@ def _own_gpu(world: World) -> torch.device:
 
 def out_of_memory(error: RuntimeError) -> bool:
     """Whether this is torch's way to say that something is too large, on whatever device."""
-    told = ("can't allocate memory", "not enough memory", "out of memory")
+    told = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED", "ALLOCATION_FAILED")
     return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in told)
 
 

@@ -9,11 +9,15 @@ from torch import Tensor
 
 from seqvae.config import MOST_SEED
 from seqvae.errors import ModelError, OptionError
-from seqvae.latent_file import FASTEST, SLOWEST, possible_tempos
+from seqvae.latent_file import FASTEST, SLOWEST, Latents, possible_tempos
 
 
-def latents(z: np.ndarray | Tensor, size: int, model: str) -> Tensor:
-    """Latents (N, Z) or (Z) as (N, Z) fp32. Raises ModelError for another shape, or numbers that are not finite."""
+def latents(z: np.ndarray | Tensor | Latents, size: int, model: str) -> Tensor:
+    """Latents (N, Z) or (Z), or the means of what `encode` gave, as (N, Z) fp32.
+
+    Raises ModelError for another shape, or numbers that are not finite.
+    """
+    z = z.mean if isinstance(z, Latents) else z
     z = torch.as_tensor(z if isinstance(z, Tensor) else np.ascontiguousarray(z, np.float32))
     z = z.detach().float()
     z = z.unsqueeze(0) if z.ndim == 1 else z

@@ -22,10 +22,10 @@ def check_place(run: Path, resume: bool, force: bool) -> None:
         raise OptionError(f"--resume: {run} is no run folder")
     if resume or not os.path.lexists(run) or (run.is_dir() and not any(run.iterdir())):
         return
+    if not _is_run(run):
+        raise OptionError(f"{run} exists and is no run folder, so it is left alone; choose another --out")
     if not force:
         raise OptionError(f"{run} exists: go on with --resume, replace it with --force, or choose another --out")
-    if not _is_run(run):
-        raise OptionError(f"--force: {run} is no run folder, and is left alone; choose another --out")
 
 
 def _is_run(folder: Path) -> bool:

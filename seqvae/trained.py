@@ -79,10 +79,10 @@ def load(model: str | Path | None = None, device: str = "auto", precision: str =
     return TrainedModel(model_name(path), load_model(path), device, precision)
 
 
-def melody_options(config: Config) -> MelodyOptions:
-    """How files are cut into windows for a configuration. Raises InputError for an impossible meter."""
+def melody_options(config: Config, programs: str | None = None) -> MelodyOptions:
+    """How files are cut into windows for a configuration. Raises InputError for impossible meters or programs."""
     data = config.data
-    return MelodyOptions.parse(data.meter, data.bars, data.pair_bars, data.programs)
+    return MelodyOptions.parse(data.meter, data.bars, data.pair_bars, data.programs if programs is None else programs)
 
 
 class TrainedModel:
@@ -102,6 +102,9 @@ class TrainedModel:
         fits = (self.tokenizer.vocabulary_size, self.tokenizer.length)
         if fits != (self.config.model.vocabulary_size, self.config.model.length):
             raise ModelError(f"model '{name}' and its tokenizer do not fit each other")
+
+    def __repr__(self) -> str:
+        return f"<seqvae model '{self.name}' of {self.kind}, latent size {self.config.model.latent_size}>"
 
     @property
     def kind(self) -> str:
@@ -181,7 +184,7 @@ class TrainedModel:
 
     def decode(
         self,
-        z: np.ndarray | torch.Tensor,
+        z: np.ndarray | torch.Tensor | Latents,
         temperature: float = 0.0,
         top_k: int | None = None,
         top_p: float | None = None,
@@ -192,13 +195,13 @@ class TrainedModel:
         length_penalty: float = 1.0,
         unknown: bool = False,
     ) -> list[Any]:
-        """Scores or sentences of latents z (N, Z), or (Z) for one.
+        """Scores or sentences of latents z (N, Z), or (Z) for one, or of what `encode` gave.
 
         Args:
             temperature: 0 is greedy; 1 draws from the model's own distribution.
             top_k, top_p: rule out unlikely events (see `seqvae.sampling.filtered`).
             seed: the same seed gives the same result; None draws a new one.
-            tempo: of all scores, or of each, in quarters per minute; None is 120.
+            tempo: of all scores, or of each, in quarters per minute; None is what `encode` found, else 120.
             shared_noise: all rows draw with the same random numbers, so that equal latents give equal results.
             beam, length_penalty: search for the likeliest with so many hypotheses, not draw (see `seqvae.beam`).
             unknown: sentences may have unknown words in them, which are written <unk>.
@@ -209,6 +212,8 @@ class TrainedModel:
         """
         beam = None if beam is None else operator.index(beam)
         how = sampling.Decoding(temperature, top_k, top_p, beam, length_penalty, unknown)
+        if tempo is None and isinstance(z, Latents):
+            tempo = z.tempo
         z = self._latents(z)
         if self.kind == TEXT:
             if tempo is not None:
@@ -220,7 +225,7 @@ class TrainedModel:
 
     def decode_ids(
         self,
-        z: np.ndarray | torch.Tensor,
+        z: np.ndarray | torch.Tensor | Latents,
         how: sampling.Decoding = GREEDY,
         seed: int | None = None,
         shared_noise: bool = False,
@@ -291,8 +296,7 @@ class TrainedModel:
 
         Arguments and errors are those of `encode` and `decode`.
         """
-        found = self.encode(items, bar, all_windows, encoding)
-        return self.decode(found.mean, tempo=found.tempo, **how)
+        return self.decode(self.encode(items, bar, all_windows, encoding), **how)
 
     def arithmetic(
         self,
@@ -391,7 +395,7 @@ class TrainedModel:
         found = sentence_examples(Path(item), tokenizer, encoding or self.config.data.encoding)
         return found[:1] if every is False else found
 
-    def _latents(self, z: np.ndarray | torch.Tensor) -> torch.Tensor:
+    def _latents(self, z: np.ndarray | torch.Tensor | Latents) -> torch.Tensor:
         return given.latents(z, self.config.model.latent_size, self.name)
 
 

@@ -51,8 +51,8 @@ class TrainResult:
 
 def train(
     config: Config,
-    dataset: Path,
-    out: Path,
+    dataset: Path | str,
+    out: Path | str,
     *,
     resume: bool = False,
     force: bool = False,
@@ -83,6 +83,7 @@ def train(
     """
     check(config)
     keep_freed_memory()
+    dataset, out = Path(dataset), Path(out)
     run = open_run(config, dataset, out, resume=resume, force=force, world=world)
     before = run.done.step
     try:

@@ -190,6 +190,23 @@ def test_interpolate_ends_at_the_reconstructions(seqvae: Run) -> None:
     assert steps[0].tempos[0][1] == pytest.approx(90, abs=0.01)
 
 
+def test_reconstructions_are_drawn_below_their_originals(
+    seqvae: Run, shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[str, tuple]] = []
+    monkeypatch.setattr(
+        "data_prep.pictures.piano_rolls",
+        lambda scores, titles, path: drawn.extend(zip(titles, (score.notes for score in scores), strict=True)),
+    )
+    succeed(seqvae("reconstruct", "@a.mid", "@b.mid", "--model", "@tiny.safetensors"))
+    assert [title for title, _ in drawn] == [f"{n}, {what}" for n in "ab" for what in ("the original", "reconstructed")]
+    vae = load(shelf / "tiny.safetensors")
+    for number, name in enumerate(("a", "b")):
+        original, copy = (roll for _, roll in drawn[2 * number : 2 * number + 2])
+        assert original == vae.tokenizer.decode(vae.read(shelf / f"{name}.mid")[0].ids).notes
+        assert copy == vae.reconstruct(shelf / f"{name}.mid")[0].notes
+
+
 @pytest.mark.parametrize("temperature", [0, 1])
 def test_interpolating_a_file_with_itself_gives_a_constant_row(seqvae: Run, temperature: int) -> None:
     options = ["--steps", 3, "--temperature", temperature, "--model", "@tiny.safetensors"]
@@ -273,6 +290,10 @@ def test_prepare_evaluate_and_info(seqvae: Run) -> None:
     assert code == 0
     assert f"{report['figures']['elbo']:.4f}" in out
     assert "3/4" in err
+    code, _, err = seqvae("evaluate", "@flute.mid", *options)
+    assert (code, "use --programs 73" in err) == (1, True)
+    assert "elbo" in seqvae("evaluate", "@flute.mid", "--programs", "73", *options)[1]
+    assert seqvae("evaluate", "D", "--programs", "73", *options)[0] == 2
 
 
 @pytest.mark.parametrize(
@@ -393,6 +414,9 @@ def test_a_model_tells_what_it_was_trained_on(seqvae: Run, small: list[str]) -> 
     for dataset, told in (("D", 0), ("paired", 1)):
         code, _, err = seqvae("evaluate", dataset, "--model", "run", "--split", "train", "--samples", 0)
         assert (code, err.count("another dataset")) == (0, told)
+    for source, told in (("@tunes", 0), ("@long.mid", 1)):  # the same files are split as they were
+        code, _, err = seqvae("evaluate", source, "--model", "run", "--split", "train", "--samples", 0)
+        assert (code, err.count("split anew")) == (0, told)
     vae = load("run")
     vae.save("copy.safetensors", half=True)
     assert vae.origin is not None
@@ -679,9 +703,17 @@ def test_when_the_disk_is_full_no_half_of_the_files_is_left(
     assert list(tmp_path.rglob("*")) == ([tmp_path / "place"] if there else [])
 
 
+OUT_OF_MEMORY = (
+    MemoryError("Unable to allocate 9 TiB"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+)
+
+
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
+        *((error, 1, "seqvae: there is not enough memory for this: ") for error in OUT_OF_MEMORY),
         (KeyboardInterrupt(), 130, "seqvae: interrupted\n"),
         (PermissionError(errno.EACCES, "Permission denied", "some/file"), 1, "seqvae: some/file: Permission denied\n"),
     ],
@@ -693,10 +725,16 @@ def test_what_goes_wrong_outside(
         raise error
 
     monkeypatch.setattr("seqvae.presets.preset_names", fail)
-    assert seqvae("presets") == (code, "", line)
+    ended, out, err = seqvae("presets")
+    assert (ended, out) == (code, "")
+    assert err.startswith(line)
+    assert err.count("\n") == 1
 
 
 def test_a_programming_error_keeps_its_traceback(seqvae: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("seqvae.presets.preset_names", lambda: {}["nothing"])
     with pytest.raises(KeyError):
+        seqvae("presets")
+    monkeypatch.setattr("seqvae.presets.preset_names", lambda: (_ for _ in ()).throw(RuntimeError("of another kind")))
+    with pytest.raises(RuntimeError, match="of another kind"):
         seqvae("presets")

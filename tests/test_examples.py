@@ -89,9 +89,11 @@ def test_a_named_file_is_read_whatever_plays_it(tmp_path: Path) -> None:
     fiddle = pretty_midi.PrettyMIDI()
     fiddle.instruments.append(pretty_midi.Instrument(program=40))
     fiddle.instruments[0].notes.append(pretty_midi.Note(velocity=80, pitch=69, start=0.0, end=4.0))
+    fiddle.instruments.append(pretty_midi.Instrument(program=0))  # without notes: it plays nothing
     fiddle.write(str(tmp_path / "fiddle.mid"))
     (example,) = examples(tmp_path / "fiddle.mid", MelodyOptions())
     assert example.ids[0] == 69 - 19
+    assert example.remark == "none of its instruments plays melodies here, so all are read: 40"
 
 
 def test_a_book_of_tunes_gives_all_of_them(tmp_path: Path) -> None:

@@ -98,6 +98,8 @@ def test_pretty_midi_and_audio(tmp_path: Path) -> None:
     TUNE.write_audio(tmp_path / "tune.wav")
     with pytest.raises(InputError, match="--force"):
         TUNE.write_audio(tmp_path / "tune.wav")
+    with pytest.raises(InputError, match=r"must end in .wav"):
+        TUNE.write_audio(tmp_path / "tune.mp3")
     with wave.open(str(tmp_path / "tune.wav")) as sound:
         samples = np.frombuffer(sound.readframes(sound.getnframes()), "<i2")
     assert len(samples) / sound.getframerate() > 1.2

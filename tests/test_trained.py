@@ -84,7 +84,11 @@ def test_ids_are_what_scores_are_made_of(vae: TrainedModel) -> None:
 
 
 def test_reconstruct_is_encode_then_decode(vae: TrainedModel, files: list[Path]) -> None:
-    assert notes(vae.reconstruct(files)) == notes(vae.decode(vae.encode(files).mean))
+    latents = vae.encode(files)
+    assert vae.reconstruct(files) == vae.decode(latents)
+    assert notes(vae.decode(latents)) == notes(vae.decode(latents.mean))
+    assert [score.tempo for score in vae.decode(latents)] == pytest.approx([90.0, 150.0, 120.0], abs=0.01)
+    assert {score.tempo for score in vae.decode(latents, tempo=70)} == {70.0}
 
 
 def test_ends_of_an_interpolation_are_the_reconstructions(vae: TrainedModel, files: list[Path]) -> None:

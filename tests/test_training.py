@@ -139,8 +139,9 @@ def test_a_run_in_the_way_is_never_overwritten(dataset: Path, tmp_path: Path) ->
 def test_force_spares_a_folder_that_is_no_run(dataset: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter1.txt").write_text("precious")
-    with pytest.raises(OptionError, match="no run folder"):
-        train(CONFIG, dataset, tmp_path / "thesis", force=True)
+    for force in (True, False):
+        with pytest.raises(OptionError, match="is no run folder, so it is left alone; choose another --out"):
+            train(CONFIG, str(dataset), str(tmp_path / "thesis"), force=force)
     assert (tmp_path / "thesis" / "chapter1.txt").read_text() == "precious"
 
 
