@@ -211,7 +211,10 @@ def main() -> None:
     N = len(SequenceData(dataset).dataset.split("test"))
     print("python -m benchmarks.ptb", " ".join(sys.argv[1:]))
     print(f"{describe()}, {torch.get_num_threads()} threads, device {choose_device('auto')}")
-    print(f"MI cannot exceed ln {N} = {math.log(N):.2f}; AU: variance above 0.01; samples: for NLL and PPL\n")
+    print(
+        f"MI by q(z) of the whole split (Li et al. 2019), at most ln {N} = {math.log(N):.2f}; AU: variance above 0.01"
+    )
+    print("samples: for NLL and PPL\n")
     print(table(options.out))
     draw_frontier(options.out, options.out / "frontier.png")
 

@@ -1,6 +1,7 @@
 """The Penn Treebank benchmark runs to its table, goes on where it was, and marks what is missing."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,28 @@ def test_the_frontier_goes_on_from_the_best_row_and_is_drawn_as_a_line(run, fold
     assert all(config.start_from and config.training.epochs == 2 for config in found.values())
     assert len((folder / "runs" / "beta-0.2-0" / "metrics.csv").read_text().splitlines()) == 2  # validated at the end
     assert "beta-0.2-0  " in told
+
+
+@pytest.mark.parametrize("name", [name for name in ptb.TABLE if name != "best"])
+def test_rows_of_the_literature_follow_the_fields_protocol(name: str, tmp_path: Path) -> None:
+    """He et al. 2019 and Li et al. 2019, as their tables have it."""
+    config = ptb.ROWS[name].config(0, tmp_path)
+    model, stages = config.model, [training for _, training in config.stages()]
+    assert (model.embedding_size, model.encoder_size, model.decoder_size, model.decoder_layers) == (256, 256, 256, 1)
+    assert (model.bidirectional, model.tied, model.initial_state, model.latent_to) == (False, False, "shared", "steps")
+    assert (model.dropout, model.latent_size) == (0.5, 0 if name == "language-model" else 32)
+    lis = name == "ae-free-bits"
+    for training in stages:
+        assert (training.batch_size, training.optimizer, training.clip) == (32, "sgd", 5.0)
+        assert (training.learning_rate, training.learning_rate_decay) == (0.5 if lis else 1.0, "plateau")
+        assert (training.plateau_patience, training.plateau_halvings) == (5 if lis else 2, 5)
+        assert training.plateau_after == (0 if name == "language-model" else 15)
+        assert training.beta == 0.0 or training.annealing == "cyclical" or training.annealing_epochs == 10
+    if lis:
+        nats = stages[-1].free_bits * math.log(2) * model.latent_size
+        assert ([training.beta for training in stages], nats) == ([0.0, 1.0], pytest.approx(8.0, abs=1e-5))
+        assert config.phases[-1].reset == "decoder"
+    assert [training.aggressive for training in stages] == [name == "aggressive"] * len(stages)
 
 
 def test_the_presets_of_all_rows_are_sound(tmp_path: Path) -> None:

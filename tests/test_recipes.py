@@ -295,10 +295,25 @@ def test_an_adversary_does_not_see_the_noise_of_z_twice(text: Path, monkeypatch:
 
 
 def test_aggressive_training_ends_when_information_stops_rising(text: Path, tmp_path: Path) -> None:
-    train(config(aggressive=True, steps=None, epochs=1), text, tmp_path / "one")
-    assert load_state(tmp_path / "one" / "last.pt")["done"]["aggressive"]
     train(config(aggressive=True, steps=None, epochs=9, beta=9.0, batch_size=64), text, tmp_path / "many")
     assert not load_state(tmp_path / "many" / "last.pt")["done"]["aggressive"]
+
+
+def test_what_ends_aggressive_training_is_the_information_of_a_validation(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validate, judge, seen = training._validate, training._judge, []
+    told = iter([0.5, 0.7, 0.7, 0.6, 0.9, 1.0])
+    monkeypatch.setattr(training, "_validate", lambda run: validate(run) | {"mutual_information": next(told)})
+
+    def noted(run: runs.Run, then: Any) -> str | None:
+        ended = judge(run, then)
+        seen.append(run.done.aggressive)
+        return ended
+
+    monkeypatch.setattr(training, "_judge", noted)
+    train(config(aggressive=True, steps=6, validate_every=1), text, tmp_path / "run")
+    assert seen == [True, True, True, False, False, False]
 
 
 def test_the_encoder_alone_is_trained_to_its_end(text: Path) -> None:
