@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import many_processes
@@ -89,16 +89,16 @@ def test_two_processes_end_with_the_weights_of_one(trained: Path, name: str) -> 
 
 
 @pytest.fixture
-def two() -> Iterator[Callable[..., list[subprocess.Popen]]]:
-    """Starts two processes that meet, without torchrun, which would end the one when the other does."""
+def start() -> Iterator[Callable[..., list[subprocess.Popen]]]:
+    """Starts some of two processes that meet, without torchrun, which would end the one when the other does."""
     started: list[subprocess.Popen] = []
 
-    def start(*arguments: object) -> list[subprocess.Popen]:
+    def begin(*arguments: object, ranks: Sequence[int] = (0, 1)) -> list[subprocess.Popen]:
         with socket.socket() as any_port:
             any_port.bind(("127.0.0.1", 0))
             port = any_port.getsockname()[1]
         told = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "test"}
-        for rank in ("0", "1"):
+        for rank in map(str, ranks):
             mine = {"RANK": rank, "LOCAL_RANK": rank, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}"}
             started.append(
                 subprocess.Popen(
@@ -112,18 +112,18 @@ def two() -> Iterator[Callable[..., list[subprocess.Popen]]]:
             )
         return started
 
-    yield start
+    yield begin
     for process in started:
         process.kill()
         process.communicate()
 
 
 def test_when_a_process_dies_the_other_leaves_with_one_line_and_a_whole_state(
-    folder: Path, two: Callable[..., list[subprocess.Popen]]
+    folder: Path, start: Callable[..., list[subprocess.Popen]]
 ) -> None:
     out = folder / "killed"
     train = ["train", folder / "sentences", "--preset", "text-words", "--device", "cpu", "--batch-size", "4"]
-    processes = two("-m", "cli.main", *train, "--steps", "1000000", "--out", out)
+    processes = start("-m", "cli.main", *train, "--steps", "1000000", "--out", out)
     ends = time.monotonic() + PATIENCE
     while not (out / "last.pt").exists() and time.monotonic() < ends:
         time.sleep(0.1)
@@ -136,26 +136,22 @@ def test_when_a_process_dies_the_other_leaves_with_one_line_and_a_whole_state(
     assert load_state(out / "last.pt")["done"]["step"] >= 1
 
 
-def test_the_others_wait_for_the_first_one_while_it_lives(two: Callable[..., list[subprocess.Popen]]) -> None:
-    """Longer than a step may take; one that has been stopped gives no sign of life, and is left."""
-    first, second = two("tests/waiting_processes.py", "slow", "silent")
+def test_where_one_refuses_all_end_and_the_first_one_is_waited_for_while_it_lives(
+    start: Callable[..., list[subprocess.Popen]],
+) -> None:
+    """For longer than a step may take; one that has been stopped gives no sign of life, and is left."""
+    first, second = start("tests/waiting_processes.py", "refused", "slow", "silent")
     said, complaint = second.communicate(timeout=PATIENCE)
-    assert (said, first.poll()) == ("waited\n", None)
+    assert said == "OptionError no such device\nwaited\n"
     assert "process 2 of 2 stopped, as another one has gone, fallen silent" in complaint
+    assert first.poll() is None
+    first.kill()
+    assert first.communicate()[0] == "SystemExit 1\nwaited\n"
 
 
-def test_where_one_refuses_all_end_before_anything_is_done(two: Callable[..., list[subprocess.Popen]]) -> None:
-    first, second = two("tests/waiting_processes.py", "refused")
-    assert first.communicate(timeout=PATIENCE) == ("", "")
-    assert "OptionError: no such device" in second.communicate(timeout=PATIENCE)[1]
-    assert (first.returncode, second.returncode) == (1, 1)
-
-
-def test_a_process_that_is_alone_says_so(two: Callable[..., list[subprocess.Popen]]) -> None:
-    first, second = two("tests/waiting_processes.py", "alone")
-    second.kill()
-    complaint = first.communicate(timeout=PATIENCE)[1]
-    assert "process 1 of 2 stopped, as another one has gone, fallen silent or never come" in complaint
+def test_a_process_that_is_alone_says_so(start: Callable[..., list[subprocess.Popen]]) -> None:
+    (alone,) = start("tests/waiting_processes.py", "alone", ranks=[0])
+    assert "or never come; see" in alone.communicate(timeout=PATIENCE)[1]
 
 
 def test_more_parts_than_sequences_are_refused(folder: Path, tmp_path: Path) -> None:

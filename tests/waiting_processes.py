@@ -1,8 +1,8 @@
 """What test_distributed lets two processes do to each other; both are started with the same arguments.
 
-slow      the first one works alone for longer than a step may take, the other says that it waited
-silent    the first one stops while it works alone
 refused   the second one refuses to go on
+slow      the first one works alone for longer than a step may take
+silent    the first one stops while it works alone
 alone     the other is waited for no longer than a moment
 """
 
@@ -25,19 +25,21 @@ def refuse(world: distributed.World) -> None:
 
 
 def main(*what: str) -> None:
-    """One after the other."""
+    """One after the other, in this order; each process says what became of it."""
     if "alone" in what:
         distributed.JOINING = timedelta(seconds=1)
     with distributed.joined() as world:
+        if "refused" in what:
+            try:
+                world.by_all(lambda: refuse(world))
+                print("went on", flush=True)
+            except (OptionError, SystemExit) as error:
+                print(f"{type(error).__name__} {error}", flush=True)
         if "slow" in what:
             world.by_first(lambda: time.sleep(3))
-            if not world.first:
-                print("waited", flush=True)
+            print("waited", flush=True)
         if "silent" in what:
             world.by_first(lambda: os.kill(os.getpid(), signal.SIGSTOP))
-        if "refused" in what:
-            world.by_all(lambda: refuse(world))
-            print("went on")
 
 
 if __name__ == "__main__":
