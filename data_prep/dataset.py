@@ -37,6 +37,7 @@ from data_prep.workplace import workplace
 FORMAT = "seqvae-dataset"
 VERSION = 1
 INFO_FILE = "dataset.json"
+SHARES = (0.8, 0.1, 0.1)  # of train, valid and test, unless something else is said
 MOST_CHECKED = 2**26  # bytes of ids that are looked at when a dataset is opened; of more, batch by batch
 
 Options = MelodyOptions | TextOptions
@@ -112,7 +113,7 @@ def is_dataset(path: Path) -> bool:
     try:
         return _info(Path(path)) is not None
     except InputError:
-        return (Path(path) / "train.npy").exists()
+        return True
 
 
 def _info(path: Path) -> dict[str, Any] | None:
@@ -175,7 +176,7 @@ def prepare(
     workers: int | None = None,
     force: bool = False,
     progress: bool = False,
-    split: tuple[float, float, float] = (0.8, 0.1, 0.1),
+    split: tuple[float, float, float] = SHARES,
     vocabulary: TextTokenizer | None = None,
 ) -> Dataset:
     """Make a dataset folder from music or text files.
@@ -206,6 +207,7 @@ def prepare(
     groups = _groups(sources, options, valid, test)
     # before reading: what changes meanwhile is read anew the next time
     state = _fingerprint(groups, options, vocabulary)
+    known = state if split == SHARES else hashlib.sha256(f"{state} {split}".encode()).hexdigest()
     maker = _MAKERS[_kind(options)]
     with workplace(out, state) as place:
         made = maker.build(Job(place.dataset, place.shards, *groups, split, workers, progress, vocabulary), options)
@@ -217,7 +219,7 @@ def prepare(
             "counts": made.counts,
             "skipped": [{"source": source, "reason": reason} for source, reason in made.skipped],
             "split_by": made.split_by,
-            "fingerprint": state,
+            "fingerprint": known,
         }
         (place.dataset / INFO_FILE).write_text(json.dumps(info, indent=1), encoding="utf-8")
         place.put_in_place(out)
@@ -244,8 +246,12 @@ def check_place(out: Path, force: bool) -> None:
     """Raises InputError for a place where no dataset may be made: what is there is none, or `force` is not given."""
     if not taken(out):
         return
-    if not is_dataset(out):
-        raise InputError(f"{out} exists and is no dataset: choose another place")
+    try:
+        replaceable = _info(out) is not None
+    except InputError:  # of whatever else there is nobody knows
+        replaceable = False
+    if not replaceable:
+        raise InputError(f"{out} exists and is no dataset that can be read: remove it, or choose another place")
     if not force:
         raise InputError(f"{out} exists: replace it with --force, or choose another place")
 

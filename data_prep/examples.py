@@ -86,7 +86,7 @@ def _of_piece(piece: Piece, source: str, options: MelodyOptions) -> Iterator[Exa
     playing = frozenset(track.program for track in piece.tracks if len(track.notes) and not track.is_drum)
     if playing and not playing & options.programs:
         options = replace(options, programs=frozenset(range(128)))  # a file that was named is to be read
-        told.append(f"none of its instruments plays melodies here, so all are read: {programs.text(playing)}")
+        told.append(f"it has no instrument that this model reads, so all of its own are read: {programs.text(playing)}")
     window = whole(piece, options)
     if window is not None:
         told.append(_filled_up(window.ids, options))

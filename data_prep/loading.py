@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -75,10 +76,12 @@ def _blame_the_machine(error: Exception, source: Source) -> None:
     cause = error if isinstance(error, OSError) else error.__cause__
     if isinstance(cause, OSError) and cause.errno in _OF_THE_MACHINE:
         raise MachineError(f"{source.path} cannot be read now: {cause.strerror}") from error
-    if not os.path.exists(source.path.parent):
+    above = source.path.parents
+    given = above[min(len(Path(source.name).parts), len(above)) - 1]  # what the name is a path below
+    if not os.path.exists(given):
         raise MachineError(
-            f"{source.path.parent} is not there on {socket.gethostname()}: files lie at the same path on all machines, "
-            "and stay there while they are read"
+            f"{given} is not there on {socket.gethostname()}: files lie at the same path on all machines, and stay "
+            "there while they are read"
         ) from error
 
 

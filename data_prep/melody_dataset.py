@@ -51,7 +51,7 @@ def build(job: Job, options: MelodyOptions) -> Made:
         placed, counts = place(found, tokenizer, job.shares)
         counts = write_splits(job.folder, found, placed) | counts | {"files": len(job.train.found)}
         remove(found.path)
-    except (KeyboardInterrupt, MachineError):
+    except (KeyboardInterrupt, MachineError, OSError):
         if shards:
             job.tell(f"{_progress(shards, job)} have been read and are kept: the same command goes on from there")
         raise

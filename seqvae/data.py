@@ -148,7 +148,7 @@ class SequenceData:
             theirs, ours = _described(self.tokenizer), _described(tokenizer)
             if theirs == ours:
                 raise ModelError(
-                    f"{path} has another vocabulary than model '{model}': evaluate the text files it is of"
+                    f"{path} has another vocabulary than model '{model}': evaluate the text files that it was made from"
                 )
             raise ModelError(f"{path} was prepared for {theirs}; model '{model}' is for {ours}")
         if not len(self.dataset.split(split)):

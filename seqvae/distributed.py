@@ -25,7 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 from seqvae.errors import TrainingError
 
 JOINING = timedelta(minutes=5)  # until all are there: from storage that many share torch is read for minutes
-LATE = timedelta(seconds=45)  # for a share of a step, or for a sign of life
+LATE = timedelta(seconds=45)  # for a share of a step, or for a sign of life; so all that each does by itself is short
 SIGN_EVERY = 10.0  # seconds between two signs of life of the first process while it works alone
 TELLING = timedelta(minutes=10)  # for what its work gives to reach the others: a training state may be gigabytes
 
@@ -59,8 +59,11 @@ class World:
             try:
                 with _giving_signs_of_life():
                     told = [True, work()]
-            finally:
-                dist.broadcast_object_list(told, group=self.told)
+            except BaseException:
+                with suppress(RuntimeError):  # who is gone need not know; why the work failed must be told
+                    dist.broadcast_object_list(told, group=self.told)
+                raise
+            dist.broadcast_object_list(told, group=self.told)
         else:
             while not _sign(over=False):
                 pass
@@ -71,13 +74,13 @@ class World:
 
     def by_all(self, work: Callable[[], T]) -> T:
         """What the work of this process gives. Where it fails in one, all end, before anything else is done."""
-        failed = True
         try:
             result = work()
-            failed = False
-        finally:
-            (failed_somewhere,) = self.greatest(failed)
-        if failed_somewhere:
+        except BaseException:
+            with suppress(RuntimeError):
+                self.greatest(True)
+            raise
+        if any(self.greatest(False)):
             raise SystemExit(1)  # the one that failed says why
         return result
 
@@ -129,10 +132,15 @@ def _giving_signs_of_life() -> Iterator[None]:
     thread.start()
     try:
         yield
-    finally:
+    except BaseException:
         over.set()
         thread.join()
-        _sign(over=True)
+        with suppress(RuntimeError):
+            _sign(over=True)
+        raise
+    over.set()
+    thread.join()
+    _sign(over=True)
 
 
 def _sign(over: bool) -> bool:
@@ -163,8 +171,8 @@ def joined() -> Iterator[World]:
         if not _of_connection(error):
             raise
         raise TrainingError(
-            f"process {rank + 1} of {size} stopped, as another one has gone, fallen silent or never come; see its "
-            "message above. Continue with --resume"
+            f"process {rank + 1} of {size} stopped, as another one has gone or fallen silent; see its message above. "
+            "Continue with --resume"
         ) from None
     finally:
         # NCCL would wait for GPUs that wait for who has gone
@@ -174,9 +182,17 @@ def joined() -> Iterator[World]:
 
 def _met(rank: int, size: int) -> dist.Store:
     """What the processes share, once all are there."""
-    store, _, _ = next(dist.rendezvous("env://", timeout=JOINING))
-    store.set(f"seqvae-{rank}", "here")
-    store.wait([f"seqvae-{each}" for each in range(size)], JOINING)
+    try:
+        store, _, _ = next(dist.rendezvous("env://", timeout=JOINING))
+        # torchrun's own outlives a restart, with the addresses of those that are gone
+        store = dist.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+        store.set(f"here-{rank}", "")
+        store.wait([f"here-{each}" for each in range(size)], JOINING)
+    except dist.DistError as error:
+        raise TrainingError(
+            f"process {rank + 1} of {size} waited {JOINING.total_seconds() / 60:g} minutes, and not all others came: "
+            f"start all of them, where they reach {os.environ.get('MASTER_ADDR')}"
+        ) from error
     store.set_timeout(LATE)
     return store
 

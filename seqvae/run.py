@@ -109,11 +109,13 @@ class Run:
 
     def take_best(self) -> None:
         """Go on with the best model so far."""
-        if self.world.first:
-            self.model.load_state_dict(load_model(self.out / MODEL_FILE).model.state_dict())
+        self.world.by_first(self._read_best)
         self.world.take_from_first(self.model.state_dict().values())
         if self.average is not None:
             self.average.restart(self.model)
+
+    def _read_best(self) -> None:
+        self.model.load_state_dict(load_model(self.out / MODEL_FILE).model.state_dict())
 
     def save(self) -> None:
         """Write what is needed to go on from here."""

@@ -214,8 +214,12 @@ def test_nothing_usable_is_an_error_that_counts_the_reasons(tmp_path: Path) -> N
 def test_what_is_there_is_replaced_only_when_told_and_a_dataset(tunes: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(InputError, match="no dataset"):
-        prepare([tunes], tmp_path / "mine", OPTIONS, force=True)
+    (tmp_path / "mine" / "train.npy").touch()
+    for content in ("{}", '{"of": 1}\n{"another": "kind"}'):
+        (tmp_path / "mine" / "dataset.json").write_text(content)
+        with pytest.raises(InputError, match="no dataset"):
+            prepare([tunes], tmp_path / "mine", OPTIONS, force=True)
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
     (tmp_path / "data").mkdir()  # an empty folder is as good as none
     prepare([tunes], tmp_path / "data", OPTIONS)
     with pytest.raises(InputError, match="--force"):
@@ -223,7 +227,6 @@ def test_what_is_there_is_replaced_only_when_told_and_a_dataset(tunes: Path, tmp
     data = prepare([tunes], tmp_path / "data", MelodyOptions(bars=1), force=True)
     assert data.split("train").shape[1] == 16
     assert sorted(os.listdir(tmp_path)) == ["data", "mine"]
-    assert os.listdir(tmp_path / "mine") == ["thesis.txt"]
 
 
 def copy_of(data: Dataset, to: Path) -> Path:
@@ -309,6 +312,13 @@ def test_the_fingerprint_follows_names_sizes_times_and_options(tunes: Path, tmp_
     assert len(set(prints)) == 4
     folder.rename(tmp_path / "moved")
     assert fingerprint([tmp_path / "moved"], OPTIONS) == prints[-1]
+
+
+def test_what_is_split_otherwise_is_another_dataset(tunes: Path, tmp_path: Path) -> None:
+    splits = [(0.8, 0.1, 0.1), (0.9, 0.05, 0.05), (0.9, 0.1, 0.0)]
+    made = [prepare([tunes], tmp_path / str(n), OPTIONS, split=split) for n, split in enumerate(splits)]
+    assert made[0].info["fingerprint"] == fingerprint([tunes], OPTIONS)
+    assert len({data.info["fingerprint"] for data in made}) == 3
 
 
 def test_progress_is_quiet_without_a_terminal(tunes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -143,15 +143,32 @@ def test_where_one_refuses_all_end_and_the_first_one_is_waited_for_while_it_live
     first, second = start("tests/waiting_processes.py", "refused", "slow", "silent")
     said, complaint = second.communicate(timeout=PATIENCE)
     assert said == "OptionError no such device\nwaited\n"
-    assert "process 2 of 2 stopped, as another one has gone, fallen silent" in complaint
+    assert "process 2 of 2 stopped, as another one has gone or fallen silent" in complaint
     assert first.poll() is None
     first.kill()
     assert first.communicate()[0] == "SystemExit 1\nwaited\n"
 
 
+def test_what_went_wrong_is_told_even_where_the_others_have_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise RuntimeError("Connection closed by peer")
+
+    def fail() -> None:
+        raise OptionError("the message")
+
+    for name in ("broadcast", "broadcast_object_list", "all_reduce"):
+        monkeypatch.setattr(torch.distributed, name, gone)
+    two = World(0, 2)
+    for what in (two.by_first, two.by_all):
+        with pytest.raises(OptionError, match="the message"):
+            what(fail)
+        with pytest.raises(RuntimeError, match="Connection closed"):
+            what(lambda: None)
+
+
 def test_a_process_that_is_alone_says_so(start: Callable[..., list[subprocess.Popen]]) -> None:
     (alone,) = start("tests/waiting_processes.py", "alone", ranks=[0])
-    assert "or never come; see" in alone.communicate(timeout=PATIENCE)[1]
+    assert "and not all others came: start all of them" in alone.communicate(timeout=PATIENCE)[1]
 
 
 def test_more_parts_than_sequences_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_a_named_file_is_read_whatever_plays_it(tmp_path: Path) -> None:
     fiddle.write(str(tmp_path / "fiddle.mid"))
     (example,) = examples(tmp_path / "fiddle.mid", MelodyOptions())
     assert example.ids[0] == 69 - 19
-    assert example.remark == "none of its instruments plays melodies here, so all are read: 40"
+    assert example.remark == "it has no instrument that this model reads, so all of its own are read: 40"
 
 
 def test_a_book_of_tunes_gives_all_of_them(tmp_path: Path) -> None:
