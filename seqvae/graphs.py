@@ -84,7 +84,10 @@ class Recordings:
         known = key in self._seen
         recording = self._seen.pop(key, None)
         if recording is None and known:
-            recording = self._record(work, *inputs)
+            try:
+                recording = self._record(work, *inputs)
+            except torch.OutOfMemoryError:  # it needs memory of its own, and lasts: do without it from now on
+                recording = work
         self._seen[key] = recording
         while len(self._seen) > MOST:
             del self._seen[next(iter(self._seen))]

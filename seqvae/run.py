@@ -250,6 +250,9 @@ def _open_folder(out: Path, config: Config, *, anew: bool) -> None:
         out.rename(aside)  # where that cannot be, the old run stays whole
         shutil.rmtree(aside)
     out.mkdir(parents=True, exist_ok=True)
+    for name in (STATE_FILE, MODEL_FILE):
+        for unfinished in out.glob(f".{name}.*"):  # of a process that was killed while it wrote
+            unfinished.unlink()
     toml = config.to_toml()
     write_atomically(out / CONFIG_FILE, lambda to: to.write_text(toml, encoding="utf-8", errors="surrogateescape"))
 

@@ -36,6 +36,19 @@ def test_work_is_recorded_when_it_comes_again() -> None:
     assert Recorded.made == 1
 
 
+def test_where_memory_is_short_work_is_done_without_a_recording() -> None:
+    tried = []
+
+    def record(work: Callable[..., Tensor], *inputs: Tensor) -> Recorded:
+        tried.append(work)
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    recordings = Recordings(record)
+    for n in range(4):
+        assert recordings.run("double", lambda x: 2 * x, torch.tensor([float(n)])).tolist() == [2.0 * n]
+    assert len(tried) == 1
+
+
 def test_the_oldest_recordings_go_first() -> None:
     Recorded.made = 0
     recordings = Recordings(Recorded)

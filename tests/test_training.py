@@ -93,6 +93,14 @@ def test_interrupted_and_resumed_ends_with_the_same_weights(dataset: Path, tmp_p
     assert_equal(weights(tmp_path / "whole"), weights(in_two))
 
 
+def test_what_a_killed_process_was_writing_is_cleared_away(dataset: Path, tmp_path: Path) -> None:
+    train(adapted(steps=1), dataset, tmp_path / "run")
+    for name in ("last.pt", "model.safetensors"):
+        (tmp_path / "run" / f".{name}.4711").write_bytes(b"half of it")
+    train(adapted(steps=2), dataset, tmp_path / "run", resume=True)
+    assert not [path.name for path in (tmp_path / "run").iterdir() if path.name.startswith(".")]
+
+
 def test_a_signal_saves_and_leaves(dataset: Path, tmp_path: Path) -> None:
     def stop(model: SequenceVAE, run: Path, step: int) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
