@@ -1,9 +1,10 @@
-"""What fast training costs: models trained in fp32 and in bf16, and with an average of the weights, of several seeds.
+"""What fast ways of training cost: bf16 beside fp32, scheduled sampling in parallel beside exact, of several seeds.
 
-    python -m benchmarks.precision --out FOLDER [--windows FOLDER] [--model melody-2bar-small] [--steps 1500]
+    python -m benchmarks.precision --out FOLDER [--windows FOLDER] [--ways fp32 bf16 ...] [--steps 1500]
 
-All make the same number of steps on the same batches, and are judged in fp32 on all valid windows. What has been
-trained is kept in FOLDER: the same command goes on after an interruption. A processor without bf16 measures fp32 alone.
+All make the same number of steps on the same batches, and are judged in fp32 on all valid windows. With scheduled
+sampling three in ten inputs of the decoder are its own draws, from the first step on. What has been trained is kept in
+FOLDER: the same command goes on after an interruption. A processor without bf16 leaves it out.
 """
 
 import argparse
@@ -23,10 +24,13 @@ from seqvae.errors import OptionError
 from seqvae.presets import preset, preset_names
 from seqvae.run import new_model
 
+SAMPLED = {"scheduled_sampling": "constant", "scheduled_sampling_rate": 0.3}
 WAYS: dict[str, dict[str, Any]] = {
     "fp32": {"precision": "fp32"},
     "bf16": {"precision": "bf16"},
     "bf16, average": {"precision": "bf16", "weight_average": 0.99},
+    "exact": {"precision": "fp32"} | SAMPLED,
+    "parallel": {"precision": "fp32", "scheduled_sampling_parallel": True} | SAMPLED,
 }
 FIGURES = ("elbo", "distortion", "rate", "note_on_accuracy", "note_on_free_running")
 
@@ -40,17 +44,18 @@ def main() -> None:
     parser.add_argument("--model", choices=preset_names(), default="melody-2bar-small")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
+    parser.add_argument("--ways", nargs="*", choices=list(WAYS), default=list(WAYS))
     options = parser.parse_args()
     data = windows(options.out / "dataset", options.windows, options.melodies)
     print("python -m benchmarks.precision --out FOLDER", "--windows FOLDER" * bool(options.windows), end=" ")
-    print(f"--model {options.model} --steps {options.steps} --seeds", *options.seeds)
+    print(f"--model {options.model} --steps {options.steps} --seeds", *options.seeds, "--ways", *options.ways)
     print(f"{describe()}, {torch.get_num_threads()} threads")
     valid = len(data.dataset.split("valid"))
     print(f"{len(data.train):,} windows to train on, {valid:,} valid; mean and standard deviation over seeds\n")
     print(f"{'':16}" + "".join(f"{figure:>22}" for figure in FIGURES) + f"{'seconds':>10}")
     config = preset(options.model)
     config = data.fitted(replace(config, training=replace(config.training, minutes=None, steps=options.steps)))
-    for way, changes in WAYS.items():
+    for way, changes in ((way, WAYS[way]) for way in options.ways):
         try:
             choose_precision(changes["precision"], torch.device("cpu"))
         except OptionError:

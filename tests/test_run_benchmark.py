@@ -165,6 +165,9 @@ def test_magentas_schedules_are_ours_in_other_words() -> None:
         same_training(hparams | {"clip_mode": "value"}, 512, 0)
 
 
+WAYS = ("fp32", "bf16", "bf16-average", "exact", "parallel")
+
+
 @pytest.fixture
 def tell_precisions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
@@ -192,8 +195,9 @@ def test_trainings_in_every_precision_are_told_with_their_spread(
     assert float(told["fp32"][0]) == pytest.approx(float(told["bf16"][0]), rel=0.02)
     assert float(told["fp32"][0]) != float(told["bf16, average"][0])
     assert float(told["fp32"][2]) > 0  # two seeds differ
+    assert len({told[way][0] for way in ("fp32", "exact", "parallel")}) == 3
     folders = {path.name for path in (tmp_path / "out").iterdir()}
-    assert folders == {"dataset", *(f"{way}-{seed}" for way in ("fp32", "bf16", "bf16-average") for seed in (0, 1))}
+    assert folders == {"dataset", *(f"{way}-{seed}" for way in WAYS for seed in (0, 1))}
 
 
 def test_a_precision_that_the_processor_has_not_is_told_as_not_measured(
