@@ -25,7 +25,8 @@ def write_windows(folder: Path, ids: Mapping[str, np.ndarray]) -> Dataset:
     for name, rows in ids.items():
         np.save(folder / f"{name}.npy", rows)
     tokenizer = MelodyTokenizer(options.bars, options.meter)
-    return _described(folder, "bar", tokenizer, melody_dataset.plain(options), ids)
+    counts = {"files": 1, "tunes": 1, "equal": 0}
+    return _described(folder, "bar", tokenizer, melody_dataset.plain(options), ids, counts)
 
 
 def write_sentences(folder: Path, ids: Mapping[str, Ragged], words: int) -> Dataset:
@@ -38,13 +39,21 @@ def write_sentences(folder: Path, ids: Mapping[str, Ragged], words: int) -> Data
         assert rows.lengths.max() <= tokenizer.length
         np.save(folder / f"{name}.npy", rows.ids.astype(tokenizer.dtype))
         np.save(folder / f"{name}-offsets.npy", rows.offsets)
-    return _described(folder, "line", tokenizer, text_dataset.plain(options), ids)
+    counts = {"files": 1} | dict.fromkeys(("cut", "dropped", "without_known", "empty_lines", "nul_lines"), 0)
+    for name, rows in ids.items():
+        counts |= {f"{name}_tokens": len(rows.ids), f"{name}_unknown": 0}
+    return _described(folder, "line", tokenizer, text_dataset.plain(options), ids, counts)
 
 
 def _described(
-    folder: Path, place: str, tokenizer: Tokenizer, options: dict[str, Any], ids: Mapping[str, Sized]
+    folder: Path,
+    place: str,
+    tokenizer: Tokenizer,
+    options: dict[str, Any],
+    ids: Mapping[str, Sized],
+    told: Mapping[str, int],
 ) -> Dataset:
-    """Write what is said about the arrays; `place` is what index.csv counts in a source."""
+    """Write what is said about the arrays; `place` is what index.csv counts, `told` is what a summary needs."""
     counts = {name: len(rows) for name, rows in ids.items()}
     with (folder / "index.csv").open("w", newline="") as file:
         index = csv.writer(file)
@@ -56,8 +65,9 @@ def _described(
         "version": VERSION,
         "tokenizer": tokenizer.to_json(),
         "options": options,
-        "counts": counts,
+        "counts": counts | told,
         "skipped": [],
+        "split_by": "files",
         "fingerprint": "benchmarks.datasets",
     }
     (folder / "dataset.json").write_text(json.dumps(info))

@@ -40,6 +40,11 @@ def test_sentences_are_those_of_penn_treebank_in_length(bench: gpu.Bench) -> Non
     assert bench.sentences.tokenizer.decode(train[0]).split()[0].startswith("word")
 
 
+def test_the_data_say_what_they_are(bench: gpu.Bench) -> None:
+    assert bench.windows.dataset.summary().startswith("1,016 windows of 2 bars in 4/4, from 1 tune in 1 file")
+    assert bench.sentences.dataset.summary().startswith("516 sentences of ")
+
+
 def test_a_batch_is_the_same_when_the_data_are_kept_on_a_device(bench: gpu.Bench) -> None:
     bench.windows.keep_on(bench.device)
     assert gpu.resident(bench) == ""
