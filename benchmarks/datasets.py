@@ -51,7 +51,7 @@ def _described(
     tokenizer: Tokenizer,
     options: dict[str, Any],
     ids: Mapping[str, Sized],
-    told: Mapping[str, int],
+    told: dict[str, int],
 ) -> Dataset:
     """Write what is said about the arrays; `place` is what index.csv counts, `told` is what a summary needs."""
     counts = {name: len(rows) for name, rows in ids.items()}
