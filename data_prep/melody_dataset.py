@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -86,13 +86,13 @@ def open_split(folder: Path, name: str, tokenizer: Tokenizer) -> np.ndarray:
     return ids
 
 
-def summary(info: dict[str, Any], _: Tokenizer) -> Iterator[str]:
+def summary(info: dict[str, Any], tokenizer: Tokenizer) -> Iterator[str]:
     """What is in it, line by line."""
-    counts, options = info["counts"], info["options"]
+    counts, made = info["counts"], cast(MelodyTokenizer, tokenizer)
     total = sum(counts[name] for name in SPLITS)
-    windows, bars = count(total, "window"), count(options["bars"], "bar")
+    windows, bars = count(total, "window"), count(made.bars, "bar")
     tunes, files = count(counts["tunes"], "tune"), count(counts["files"], "file")
-    yield f"{windows} of {bars} in {options['meter']}, from {tunes} in {files}"
+    yield f"{windows} of {bars} in {meters.name(made.meter)}, from {tunes} in {files}"
     yield "split: " + ", ".join(f"{name} {counts[name]:,}" for name in SPLITS)
     if info["split_by"] == "time":
         yield "there are too few different tunes to split by tune: the parts of each tune were split, which are alike"

@@ -61,9 +61,9 @@ class World:
                     told = [True, work()]
             except BaseException:
                 with suppress(RuntimeError):  # who is gone need not know; why the work failed must be told
-                    dist.broadcast_object_list(told, group=self.told)
+                    self._tell(told)
                 raise
-            dist.broadcast_object_list(told, group=self.told)
+            self._tell(told)
         else:
             while not _sign(over=False):
                 pass
@@ -71,6 +71,11 @@ class World:
         if not told[0]:
             raise SystemExit(1)
         return told[1]
+
+    def _tell(self, told: list[Any]) -> None:
+        """Of the first process: end the others' waiting, and tell them this."""
+        _sign(over=True)
+        dist.broadcast_object_list(told, group=self.told)
 
     def by_all(self, work: Callable[[], T]) -> T:
         """What the work of this process gives. Where it fails in one, all end, before anything else is done."""
@@ -120,7 +125,7 @@ ALONE = World()
 
 @contextmanager
 def _giving_signs_of_life() -> Iterator[None]:
-    """Of the first process, while it works alone: one now and then, and a last one that says that it is over."""
+    """Of the first process, now and then while it works alone."""
     over = threading.Event()
 
     def signs() -> None:
@@ -132,15 +137,9 @@ def _giving_signs_of_life() -> Iterator[None]:
     thread.start()
     try:
         yield
-    except BaseException:
+    finally:
         over.set()
         thread.join()
-        with suppress(RuntimeError):
-            _sign(over=True)
-        raise
-    over.set()
-    thread.join()
-    _sign(over=True)
 
 
 def _sign(over: bool) -> bool:
