@@ -69,6 +69,7 @@ def _described(
         "skipped": [],
         "split_by": "files",
         "fingerprint": "benchmarks.datasets",
+        "contents": "benchmarks.datasets",
     }
     (folder / "dataset.json").write_text(json.dumps(info))
     return open_dataset(folder)

@@ -97,7 +97,8 @@ def write_dataset(folder: Path, made_of: Dataset, windows: int) -> Path:
                     rows = range(start, min(start + BLOCK, count))
                     array.write(_recombined(real, tokenizer.pitch_ids or range(0), len(rows), rng).tobytes())
                     index.writerows((name, row, "made", 1) for row in rows)
-    info = made_of.info | {"counts": made_of.info["counts"] | counts, "fingerprint": "benchmarks.scale", "skipped": []}
+    marks = dict.fromkeys(("fingerprint", "contents"), "benchmarks.scale")
+    info = made_of.info | marks | {"counts": made_of.info["counts"] | counts, "skipped": []}
     (folder / "dataset.json").write_text(json.dumps(info))
     return folder
 

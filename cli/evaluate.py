@@ -134,7 +134,7 @@ def _dataset(sources: Sequence[str], vae: "TrainedModel", programs: str | None) 
 
     learnt = vae.origin and vae.origin.dataset
     if _is_dataset(sources):
-        if learnt and learnt != dataset.open_dataset(Path(sources[0])).info["fingerprint"]:
+        if learnt and learnt != dataset.open_dataset(Path(sources[0])).info["contents"]:
             note(f"model {vae.name} was trained on another dataset: what it has seen may be in any split of this one")
         yield Path(sources[0])
         return
@@ -143,6 +143,6 @@ def _dataset(sources: Sequence[str], vae: "TrainedModel", programs: str | None) 
         chosen = melody_options(vae.config, programs)
         made = dataset.prepare([Path(source) for source in sources], place, chosen, progress=True)
         note(made.summary().replace("\n", "; "))
-        if made.info["fingerprint"] != learnt:
+        if made.info["contents"] != learnt:
             note("these files were split anew: tunes that the model was trained on may be in any split")
         yield place

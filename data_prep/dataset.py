@@ -35,14 +35,14 @@ from data_prep.wording import reasons
 from data_prep.workplace import workplace
 
 FORMAT = "seqvae-dataset"
-VERSION = 1
+VERSION = 2
 INFO_FILE = "dataset.json"
 SHARES = (0.8, 0.1, 0.1)  # of train, valid and test, unless something else is said
 MOST_CHECKED = 2**26  # bytes of ids that are looked at when a dataset is opened; of more, batch by batch
 
 Options = MelodyOptions | TextOptions
 
-_PARTS = {"tokenizer": dict, "options": dict, "counts": dict, "skipped": list, "fingerprint": str}
+_PARTS = {"tokenizer": dict, "options": dict, "counts": dict, "skipped": list, "fingerprint": str, "contents": str}
 
 _MAKERS = {MUSIC: melody_dataset, TEXT: text_dataset}  # the one place where music and text part
 
@@ -220,6 +220,7 @@ def prepare(
             "skipped": [{"source": source, "reason": reason} for source, reason in made.skipped],
             "split_by": made.split_by,
             "fingerprint": known,
+            "contents": _contents(place.dataset, made.tokenizer),
         }
         (place.dataset / INFO_FILE).write_text(json.dumps(info, indent=1), encoding="utf-8")
         place.put_in_place(out)
@@ -284,6 +285,15 @@ def _state(source: Source) -> bytes:
     stat = source.path.stat() if source.path.exists() else None  # it may have gone a moment ago
     state = f"{stat.st_size}\0{stat.st_mtime_ns}" if stat else ""
     return f"{source.name}\0{state}\n".encode("utf-8", "surrogateescape")
+
+
+def _contents(folder: Path, tokenizer: dict[str, Any]) -> str:
+    """A hash of the ids in a folder and of what they stand for: the same whenever and wherever they were made."""
+    digest = hashlib.blake2b(json.dumps(tokenizer).encode(), digest_size=32)
+    for path in sorted(folder.glob("*.npy")):
+        with path.open("rb") as file:
+            digest.update(path.name.encode() + hashlib.file_digest(file, "blake2b").digest())
+    return digest.hexdigest()
 
 
 def cached(

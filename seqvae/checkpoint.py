@@ -21,7 +21,7 @@ from seqvae.vae import SequenceVAE
 from seqvae.writing import write_atomically
 
 FORMAT = 1  # of the header; raised when an older reader would misread a file
-STATE_FORMAT = 2  # of training states; raised when a run cannot go on with an older one
+STATE_FORMAT = 3  # of training states; raised when a run cannot go on with an older one
 HEADER = "seqvae"
 
 
@@ -34,7 +34,7 @@ class Origin:
     device: str
     precision: str
     sequences: int  # that they were trained on
-    dataset: str  # the fingerprint of what these are part of
+    dataset: str  # the contents, as a hash, of what these are part of
 
 
 @dataclass(frozen=True)

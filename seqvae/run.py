@@ -126,13 +126,13 @@ class Run:
             "sums": self.sums.state_dict(),
             "average": {} if self.average is None else self.average.state_dict(),
             "done": dataclasses.asdict(self.done),
-            "dataset": self.data.dataset.info["fingerprint"],
+            "dataset": self.data.dataset.info["contents"],
         }
         save_state(self.out / STATE_FILE, state)
 
     def save_model(self, metrics: dict[str, float]) -> None:
         """Write the model that is kept as it is now."""
-        tokenizer, known = self.data.tokenizer.to_json(), self.data.dataset.info["fingerprint"]
+        tokenizer, known = self.data.tokenizer.to_json(), self.data.dataset.info["contents"]
         origin = Origin(__version__, torch.__version__, self.device.type, self.precision, len(self.data.train), known)
         save_model(self.out / MODEL_FILE, self.kept, self.config, tokenizer, metrics, origin)
 
@@ -179,10 +179,8 @@ def _set_up(
     if resume:
         _check_resumable(read_config(out), config, out)
         state = load_state(out / STATE_FILE)
-        if state["dataset"] != data.dataset.info["fingerprint"]:
-            raise OptionError(
-                f"--resume: {dataset} is not what {out} was trained on, or was prepared anew; begin another run"
-            )
+        if state["dataset"] != data.dataset.info["contents"]:
+            raise OptionError(f"--resume: {dataset} holds other sequences than {out} was trained on; begin another run")
     elif config.start_from is not None:
         state["model"] = first_weights(config, data.tokenizer.to_json())  # read before they may be replaced
     _open_folder(out.resolve(), config, anew=not resume)

@@ -61,7 +61,7 @@ def test_files_of_a_folder(prepared: Dataset) -> None:
     assert isinstance(prepared.split("train"), np.memmap)
     info = json.loads((prepared.path / "dataset.json").read_text())
     assert info["tokenizer"] == {"name": "melody", "bars": 2, "meter": [4, 4]}
-    assert (info["version"], info["counts"]["files"], info["counts"]["tunes"]) == (1, 40, 40)
+    assert (info["version"], info["counts"]["files"], info["counts"]["tunes"]) == (2, 40, 40)
     assert info["split_by"] == "tune"
 
 
@@ -318,7 +318,8 @@ def test_what_is_split_otherwise_is_another_dataset(tunes: Path, tmp_path: Path)
     splits = [(0.8, 0.1, 0.1), (0.9, 0.05, 0.05), (0.9, 0.1, 0.0)]
     made = [prepare([tunes], tmp_path / str(n), OPTIONS, split=split) for n, split in enumerate(splits)]
     assert made[0].info["fingerprint"] == fingerprint([tunes], OPTIONS)
-    assert len({data.info["fingerprint"] for data in made}) == 3
+    for mark in ("fingerprint", "contents"):
+        assert len({data.info[mark] for data in made}) == 3
 
 
 def test_progress_is_quiet_without_a_terminal(tunes: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -384,8 +384,20 @@ def test_a_run_does_not_go_on_with_another_dataset(dataset: Path, tmp_path: Path
     write_tunes(tmp_path, np.random.default_rng(1), tunes=12, notes=64)
     other = prepare([tmp_path], tmp_path / "dataset", MelodyOptions(), workers=1).path
     train(adapted(steps=2), dataset, tmp_path / "run")
-    with pytest.raises(OptionError, match=r"is not what .*run was trained on, or was prepared anew"):
+    with pytest.raises(OptionError, match=r"holds other sequences than .*run was trained on"):
         train(adapted(steps=4), other, tmp_path / "run", resume=True)
+
+
+def test_a_run_goes_on_with_its_dataset_prepared_anew(tmp_path: Path) -> None:
+    write_tunes(tmp_path / "tunes", np.random.default_rng(1), tunes=12, notes=64)
+    made = [prepare([tmp_path / "tunes"], tmp_path / "0", MelodyOptions(), workers=1)]
+    for path in (tmp_path / "tunes").iterdir():
+        os.utime(path, ns=(0, 0))
+    made.append(prepare([tmp_path / "tunes"], tmp_path / "1", MelodyOptions(), workers=1))
+    prints, contents = ({data.info[mark] for data in made} for mark in ("fingerprint", "contents"))
+    assert (len(prints), len(contents)) == (2, 1)
+    train(adapted(steps=2), made[0].path, tmp_path / "run")
+    assert train(adapted(steps=4), made[1].path, tmp_path / "run", resume=True).steps == 4
 
 
 def test_steps_between_validations_stay_where_they_mean_more(dataset: Path, tmp_path: Path) -> None:
