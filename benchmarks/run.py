@@ -6,7 +6,7 @@ PYTHON is the interpreter of the environment that benchmarks/magenta/setup.sh ma
 its own, twice without being counted; then seqvae and Magenta take turns, A B A B; a work of less than 0.1 s is done
 as often in each turn as fills them. A figure is the median over the rounds, a ratio that of the medians (how many
 times as fast seqvae is), with the smallest and the largest of single rounds behind it. Both have random weights and
-train on the same windows, those of samples/melodies.
+train on the same windows, those of samples/melodies. What ends with int8 seqvae does with --precision int8.
 
 Magenta trains with scheduled sampling, as its configuration does, one step after the other. seqvae can do just that
 ("exact"), in two passes ("parallel", as its preset does once sampling has begun), or not at all; Magenta without it
@@ -21,7 +21,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,7 @@ from data_prep.splits import SPLITS
 from data_prep.windows import MelodyOptions
 from seqvae.checkpoint import ModelFile
 from seqvae.devices import choose_precision
+from seqvae.int8 import is_fast
 from seqvae.presets import preset
 from seqvae.run import new_model
 from seqvae.trained import TrainedModel
@@ -61,12 +62,13 @@ class Row:
     unit: str = "s"
     batch_size: int = 512
     sampling: str = "none"  # scheduled sampling in training
+    precision: str = "auto"  # of seqvae, in all but training
 
 
 def rows(files: int) -> list[Row]:
-    """The table."""
+    """The table. What a model is used for stands there in int8 once more, where the processor multiplies that."""
     sequences = "sequences/s"
-    return [
+    table = [
         Row("training, batch 512, teacher-forced", "train", SMALL, 512, sequences),
         Row("training, sampling in parallel", "train", SMALL, 512, sequences, sampling="parallel"),
         Row("training, sampling exact", "train", SMALL, 512, sequences, sampling="exact"),
@@ -82,7 +84,10 @@ def rows(files: int) -> list[Row]:
         Row("big: training, sampling exact", "train", BIG, 64, sequences, 64, "exact"),
         Row("big: 512 samples, ids", "sample", BIG),
         Row("big: 512 samples, written as MIDI", "write", BIG),
+        Row("big: 1 sample, ids", "sample", BIG, batch_size=1),
     ]
+    used = [row for row in table if row.work in ("sample", "write", "encode")]
+    return table + [replace(row, what=f"{row.what}, int8", precision="int8") for row in used if is_fast()]
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,14 @@ class Bench:
 
     def _served(self, row: Row) -> Source:
         command = [sys.executable, "-m", "benchmarks.works", *self._settings(row), "--model", row.model]
-        command += ["--sampling", row.sampling, "--dataset", str(self.scratch / "windows")]
+        command += [
+            "--sampling",
+            row.sampling,
+            "--precision",
+            row.precision,
+            "--dataset",
+            str(self.scratch / "windows"),
+        ]
         return Served(command, self.scratch / "seqvae.log")
 
     def _magentas(self, row: Row, python: Path) -> Source:

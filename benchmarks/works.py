@@ -20,6 +20,7 @@ from data_prep.dataset import prepare
 from data_prep.examples import Example
 from data_prep.windows import MelodyOptions
 from seqvae.checkpoint import ModelFile
+from seqvae.config import INFERENCE_PRECISIONS
 from seqvae.data import SequenceData
 from seqvae.memory import keep_freed_memory
 from seqvae.presets import preset
@@ -50,7 +51,7 @@ def trained(options: argparse.Namespace) -> TrainedModel:
     """A model of a preset as one uses it, with random weights."""
     config = preset(options.model)
     tokenizer = SequenceData(options.dataset).tokenizer.to_json()
-    return TrainedModel(options.model, ModelFile(new_model(config), config, tokenizer, {}), "cpu")
+    return TrainedModel(options.model, ModelFile(new_model(config), config, tokenizer, {}), "cpu", options.precision)
 
 
 def sample(options: argparse.Namespace) -> Work:
@@ -93,6 +94,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", default="melody-2bar", help="a preset")
     parser.add_argument("--batch-size", type=int, default=512)
     parser.add_argument("--sampling", choices=SAMPLING, default="none", help="scheduled sampling")
+    parser.add_argument("--precision", choices=INFERENCE_PRECISIONS, default="auto", help="of all but training")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dataset", type=Path, help="windows of 2 bars")
     parser.add_argument("--melodies", type=Path, help="folder of MIDI files to read")

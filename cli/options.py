@@ -11,7 +11,7 @@ import typer
 
 from cli.console import option_name
 from data_prep.errors import InputError
-from seqvae.config import DEVICES, MOST_SEED, PRECISIONS
+from seqvae.config import DEVICES, INFERENCE_PRECISIONS, MOST_SEED
 from seqvae.errors import OptionError
 
 DECODING = ("temperature", "top_k", "top_p", "beam", "length_penalty", "unknown")
@@ -95,7 +95,11 @@ Model = Annotated[
 ]
 Device = Annotated[str, choice(DEVICES, "Where to compute.")]
 Precision = Annotated[
-    str, choice(PRECISIONS, "Of matrix products; auto: bf16 for 64 sequences and more at a time, where it can be had.")
+    str,
+    choice(
+        INFERENCE_PRECISIONS,
+        "Of matrix products; auto: bf16 for 64 sequences and more at a time, where it can be had; int8: fast, rounded.",
+    ),
 ]
 Seed = Annotated[
     int | None,

@@ -225,7 +225,9 @@ def _dataset(sources: Sequence[Path], config: Config, run: Path, given: Mapping[
     if raw:
         place = run.parent / DATASETS / dataset.fingerprint(sources, chosen, **splits, vocabulary=vocabulary)[:16]
     if before is not None and before.exists() and before.resolve() != place.resolve():
-        raise OptionError(f"--resume: {run} was trained on {before}, and SOURCE is not that, or has changed since; leave SOURCE out")
+        raise OptionError(
+            f"--resume: {run} was trained on {before}, and SOURCE is not that, or has changed since; leave SOURCE out"
+        )
     if not raw:
         return dataset.open_dataset(place)
     made = dataset.cached(

@@ -18,12 +18,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from seqvae import recurrence, stepping, unrolled
+from seqvae import int8, recurrence, stepping, unrolled
 from seqvae.config import ModelConfig
 from seqvae.embedding import TiedOutput, TokenInput, dropped_out, initialise
 from seqvae.graphs import Recordings
+from seqvae.int8 import Int8Weight
 from seqvae.softmax import token_nll
-from seqvae.stepping import plus_product, pointwise, product_dtype
+from seqvae.stepping import laid_out, plus_product, pointwise, product_dtype
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class StepWeights:
     tokens: Tensor  # (E, 4H): a token's share of the first layer's gates, in the type of products; one-hot: rows, exact
     latents: Tensor  # (Z, 4H): z's share of them
     layers: list[stepping.Layer]
-    output: Tensor  # (H, V)
+    output: Tensor | Int8Weight  # (H, V)
     output_bias: Tensor  # (V)
     recordings: Recordings = field(default_factory=Recordings)  # of what is done with them
 
@@ -169,7 +170,7 @@ class LSTMDecoder(nn.Module):
         if torch.is_grad_enabled():
             return self._new_step_weights()
         parameters = tuple((each.data_ptr(), each._version) for each in self.parameters())
-        key = (product_dtype(self.output.weight), *parameters)
+        key = (product_dtype(self.output.weight), int8.wanted(), *parameters)
         if self._kept is None or self._kept[0] != key:
             self._kept = key, self._new_step_weights()
         return self._kept[1]
@@ -180,9 +181,8 @@ class LSTMDecoder(nn.Module):
         weight = self.output.weight
         if self.config.embedding_size:
             tokens = tokens.to(product_dtype(weight)).contiguous()
-        output = weight.t().to(product_dtype(weight)).contiguous()
         bias = weight.new_zeros(()) if self.output.bias is None else self.output.bias
-        return StepWeights(tokens, latents, layers, output, bias)
+        return StepWeights(tokens, latents, layers, laid_out(weight.t()), bias)
 
     def _read(self, tokens: Tensor) -> Tensor:
         """The vectors of tokens (B, T), after that of what stands before them: (B, T + 1, E)."""

@@ -1,5 +1,6 @@
 """Where and in which precision to compute."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from seqvae.config import PRECISIONS
 from seqvae.distributed import ALONE, World
 from seqvae.errors import OptionError
+from seqvae.int8 import int8_products, is_fast
 
 
 def choose_device(name: str = "auto", world: World = ALONE) -> torch.device:
@@ -42,10 +44,12 @@ def out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in told)
 
 
-def choose_precision(name: str, device: torch.device) -> str:
-    """auto: bf16 where the processor multiplies it natively, else fp32. Raises OptionError for bf16 where it is not."""
-    if name not in PRECISIONS:
-        raise OptionError(f"--precision {name}: must be one of {', '.join(PRECISIONS)}")
+def choose_precision(name: str, device: torch.device, allowed: Sequence[str] = PRECISIONS) -> str:
+    """auto: bf16 where the processor multiplies it natively, else fp32. Raises OptionError for what it cannot do so."""
+    if name not in allowed:
+        raise OptionError(f"--precision {name}: must be one of {', '.join(allowed)}")
+    if name == "int8" and not (device.type == "cpu" and is_fast()):
+        raise OptionError("--precision int8: needs a processor with VNNI, and --device cpu; use auto, fp32 or bf16")
     native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     native = native or (device.type == "cpu" and _multiplies_bf16())
     if name == "bf16" and not native:
@@ -59,10 +63,12 @@ def _multiplies_bf16() -> bool:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager:
-    """Run matrix products in bf16, sums and losses in fp32; with fp32, nothing is less precise than that.
+    """Run matrix products in bf16 or int8, sums and losses in fp32; with fp32, nothing is less precise than that.
 
     On a GPU that holds for cuDNN from here on: what goes backward does so after the context.
     """
+    if precision == "int8":
+        return int8_products()
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = precision != "fp32"
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")

@@ -4,7 +4,8 @@
     c' = f c + i g,  h' = o tanh(c')
 
 tanh(x) = 1 - 2 sigmoid(-2x): with the rows of g times -2 in the weights one sigmoid serves all four gates, and on a CPU
-torch's tanh takes five times as long. Products are in bf16 under autocast; gates, cells and sums stay in fp32.
+torch's tanh takes five times as long. Products are in bf16 under autocast, or in `int8`; gates, cells and sums stay in
+fp32.
 """
 
 from dataclasses import dataclass
@@ -12,12 +13,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from seqvae import int8
+from seqvae.int8 import Int8Weight
+
 
 @dataclass(frozen=True)
 class Layer:
     """The weights of a layer, laid out for products from the left, the columns of g times -2."""
 
-    weight: Tensor  # (K, 4H), in the type of products: of its own last state; above the first also of what is below
+    weight: Tensor | Int8Weight  # (K, 4H), of its own last state; above the first also of what is below
     bias: Tensor  # (4H)
 
 
@@ -25,6 +29,11 @@ def product_dtype(weight: Tensor) -> torch.dtype:
     """The type in which products with a weight are taken: its own, or autocast's."""
     device = weight.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
+
+
+def laid_out(weight: Tensor) -> Tensor | Int8Weight:
+    """A weight (K, O) as products of states with it are taken here."""
+    return Int8Weight.of(weight) if int8.wanted() else weight.to(product_dtype(weight)).contiguous()
 
 
 def scaled_weights(lstm: nn.LSTM, number: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -41,16 +50,17 @@ def scaled_weights(lstm: nn.LSTM, number: int) -> tuple[Tensor, Tensor, Tensor]:
 def prepared(lstm: nn.LSTM) -> tuple[Tensor, list[Layer]]:
     """The weights (I, 4H) of what comes into a unidirectional LSTM, and its layers; differentiable."""
     inputs, first, bias = scaled_weights(lstm, 0)
-    layers = [Layer(first.to(product_dtype(first)), bias)]
+    layers = [Layer(laid_out(first), bias)]
     for number in range(1, lstm.num_layers):
         below, before, bias = scaled_weights(lstm, number)
-        weight = torch.cat([below, before])
-        layers.append(Layer(weight.to(product_dtype(weight)), bias))
+        layers.append(Layer(laid_out(torch.cat([below, before])), bias))
     return inputs, layers
 
 
-def plus_product(addend: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+def plus_product(addend: Tensor, x: Tensor, weight: Tensor | Int8Weight) -> Tensor:
     """addend + x W, of the addend's type, with the product in that of products: (B, I), (I, O) -> (B, O)."""
+    if isinstance(weight, Int8Weight):
+        return weight.plus(addend, x)
     dtype = product_dtype(weight)
     if x.dtype == weight.dtype == addend.dtype == dtype and addend.ndim:
         return torch.addmm(addend, x, weight)

@@ -33,7 +33,7 @@ from data_prep.windows import MelodyOptions
 from seqvae import given, latents, sampling
 from seqvae.batch import Batch
 from seqvae.checkpoint import ModelFile, load_model, save_model
-from seqvae.config import MOST_SEED, TEXT, Config
+from seqvae.config import INFERENCE_PRECISIONS, MOST_SEED, TEXT, Config
 from seqvae.data import SequenceData, in_batches
 from seqvae.devices import autocast, choose_device, choose_precision
 from seqvae.errors import ModelError, OptionError
@@ -67,12 +67,13 @@ def load(model: str | Path | None = None, device: str = "auto", precision: str =
 
     Args:
         device: "auto", "cpu", "cuda" or "mps".
-        precision: of matrix products, "fp32", "bf16" or "auto": bf16 where the processor has it, for 64 sequences and
-            more at a time, so that few are computed exactly and many fast; `evaluate` is exact unless told "bf16".
+        precision: of matrix products, "fp32", "bf16", "int8" or "auto": bf16 where the processor has it, for 64
+            sequences and more at a time, so that few are computed exactly and many fast; `evaluate` is exact then.
+            "int8" is the fastest on processors with VNNI, and the least exact: see `int8`.
 
     Raises:
         ModelError: there is none, or it is damaged.
-        OptionError: the device is not there, or has no bf16.
+        OptionError: the device is not there, or has no such products.
     """
     keep_freed_memory()
     path = find_model(model)
@@ -97,7 +98,7 @@ class TrainedModel:
         self.device = choose_device(device)
         self.precision = precision
         self._rows = BATCH_OF_GPU if self.device.type == "cuda" else BATCH
-        self._fastest = choose_precision(precision, self.device)
+        self._fastest = choose_precision(precision, self.device, INFERENCE_PRECISIONS)
         self.model = file.model.to(self.device).eval()
         fits = (self.tokenizer.vocabulary_size, self.tokenizer.length)
         if fits != (self.config.model.vocabulary_size, self.config.model.length):
@@ -349,7 +350,7 @@ class TrainedModel:
             batches = [batch for _, batch in in_batches([example.ids for example in data], BATCH)]
         else:
             raise OptionError("there is nothing to evaluate: no sequence was given")
-        with autocast(self.device, "bf16" if self.precision == "bf16" else "fp32"):
+        with autocast(self.device, "fp32" if self.precision == "auto" else self._fastest):
             return evaluate(self.model, batches, self.tokenizer.note_on, samples, seed, progress=progress)
 
     def _autocast(self, rows: int) -> AbstractContextManager:

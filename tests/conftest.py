@@ -25,3 +25,20 @@ def bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     except RuntimeError as error:
         pytest.skip(f"this processor has no bf16: {error}")
     monkeypatch.setattr("seqvae.devices._multiplies_bf16", lambda: True)
+
+
+@pytest.fixture
+def int8(monkeypatch: pytest.MonkeyPatch) -> None:
+    """int8 is taken as given; where the processor has not got it, its products are imitated by slow, exact ones."""
+    import torch
+    from torch import Tensor
+
+    from seqvae.int8 import is_fast
+
+    def product(x: Tensor, weight: Tensor, out: Tensor | None = None) -> Tensor:
+        found = x.int() @ weight.int()
+        return found if out is None else out.copy_(found)
+
+    if not is_fast():
+        monkeypatch.setattr(torch, "_int_mm", product)
+        monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: True)

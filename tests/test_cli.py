@@ -406,12 +406,13 @@ def test_train_prepares_once_tells_where_and_refuses_to_overwrite(seqvae: Run, s
 
 def test_a_model_tells_what_it_was_trained_on(seqvae: Run, small: list[str]) -> None:
     succeed(seqvae("prepare", "@tunes", "--out", "D"))
-    succeed(seqvae("prepare", "@tunes", "--pair-bars", "--out", "paired"))
+    succeed(seqvae("prepare", "@tunes", "--pair-bars", "--out", "same"))  # tunes in 4/4 have no bars to pair
+    succeed(seqvae("prepare", "@long.mid", "--out", "other"))
     succeed(seqvae("train", "D", *small, "--out", "run"))
     sequences = len(np.load("D/train.npy"))
     line = f"trained on {sequences} sequences by seqvae {__version__} with torch {torch.__version__}, cpu, fp32"
     assert line in succeed(seqvae("info", "run"))
-    for dataset, told in (("D", 0), ("paired", 1)):
+    for dataset, told in (("D", 0), ("same", 0), ("other", 1)):
         code, _, err = seqvae("evaluate", dataset, "--model", "run", "--split", "train", "--samples", 0)
         assert (code, err.count("another dataset")) == (0, told)
     for source, told in (("@tunes", 0), ("@long.mid", 1)):  # the same files are split as they were
@@ -553,6 +554,7 @@ WRONG_USE = [
     ["train", "@tunes", "--free-bits-per", "step"],
     ["train", "@tunes", "--scheduled-sampling", "never"],
     ["train", "@tunes", "--precision", "fp8"],
+    ["train", "@tunes", "--precision", "int8"],
     ["train", "@tunes", "--gamma", 0.5],
     ["train", "@tunes", "--free-bits-per", "dimension"],
     ["train", "@tunes", "--vocabulary-size", 100],

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import precision, serving, works
+from benchmarks import precision, rounding, serving, works
 from benchmarks.datasets import write_windows
 from benchmarks.magenta.compare import same_training
 from benchmarks.rates import matrix_rates, training_operations
@@ -112,6 +112,39 @@ def test_every_work_of_a_model_works(dataset: Path, tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.mid"))) == 3
     melodies = ["--melodies", "samples/melodies"]
     assert len(works.read(works.parse(["read", *common, *melodies]))().split("train")) > 100
+
+
+@pytest.mark.usefixtures("int8")
+def test_what_is_used_is_told_in_int8_once_more(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    again = [row for row in rows(7) if row.precision == "int8" and row.model == "melody-2bar"]
+    assert {(row.work, row.batch_size) for row in again} == {
+        ("sample", 512),
+        ("sample", 1),
+        ("write", 512),
+        ("encode", 512),
+    }
+    bench = Bench(tmp_path, tmp_path, None, threads=1, rounds=1)
+    monkeypatch.setattr("benchmarks.run.Served", lambda command, log: command)
+    for row in again:
+        (command,) = bench.sources(row)
+        assert works.trained(works.parse([*command[3:], "--dataset", str(dataset)])).precision == "int8"
+    monkeypatch.setattr("benchmarks.run.is_fast", lambda: False)
+    assert not any(row.precision == "int8" for row in rows(7))
+
+
+@pytest.mark.usefixtures("int8")
+def test_rounding_is_told_beside_fp32(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["rounding", "--rows", "3", "--samples", "2"])
+    monkeypatch.setattr("seqvae.devices._multiplies_bf16", lambda: False)
+    rounding.main()
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    exact, rounded = ([line for line in lines if line[:1] == [name]] for name in ("fp32", "int8"))
+    assert len(exact) == len(rounded) == len(rounding.MODELS)
+    for line in exact:
+        assert [float(word) for word in line[1:5]] == [0.0, 0.0, 0.0, 1.0]
+    for line in rounded:
+        assert all(0 < float(word) < 0.1 for word in line[1:4])
+    assert [line[1] for line in lines if line[:1] == ["bf16"]] == ["not"] * len(rounding.MODELS)
 
 
 def test_a_row_is_measured_and_told(tmp_path: Path) -> None:

@@ -1,0 +1,88 @@
+"""Products with an LSTM's states in whole numbers of 8 bits, to encode and decode on a CPU; nothing is trained in them.
+
+States h = o tanh(c) lie within -1 and 1, so that one scale serves all of them, always; of weights W each column j has
+its own:
+
+    s_j = max_k |W_kj| / 127,  N = round(W / s),  q = round(127 h),  h W = (q N) s / 127 but for rounding
+
+Sums of such products are exact in 32 bits; what is added to them, gates and cells stay in fp32.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+LARGEST = 127
+
+_asked_for: ContextVar[bool] = ContextVar("int8", default=False)
+
+
+@contextmanager
+def int8_products() -> Iterator[None]:
+    """Where no gradient is wanted, an LSTM's products with its states and its output are taken in int8."""
+    before = _asked_for.set(True)
+    try:
+        yield
+    finally:
+        _asked_for.reset(before)
+
+
+def wanted() -> bool:
+    """Whether products are taken in int8 here."""
+    return _asked_for.get() and not torch.is_grad_enabled()
+
+
+def is_fast() -> bool:
+    """Whether the processor multiplies int8 natively (VNNI).
+
+    Without that torch takes longer for it than for fp32 and, where sums of two products get 16 bits, they saturate.
+    torch tells it under a private name, so it may be gone one day.
+    """
+    return getattr(torch.cpu, "_is_vnni_supported", lambda: False)()
+
+
+@dataclass(frozen=True)
+class Int8Weight:
+    """A weight (K, O) for products from the left."""
+
+    numbers: Tensor  # (K, O), int8
+    scale: Tensor  # (O): s / 127
+
+    @classmethod
+    def of(cls, weight: Tensor) -> "Int8Weight":
+        """A weight (K, O), rounded."""
+        scale = (weight.abs().amax(0) / LARGEST).clamp_min(torch.finfo(weight.dtype).tiny)
+        numbers = (weight / scale).round_().to(torch.int8)
+        return cls(numbers.t().contiguous().t(), scale / LARGEST)  # columns in one piece: a row's product is faster
+
+    @property
+    def shape(self) -> torch.Size:
+        """(K, O)."""
+        return self.numbers.shape
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of states and of products."""
+        return self.scale.dtype
+
+    def plus(self, addend: Tensor, x: Tensor) -> Tensor:
+        """addend + x W of what lies within -1 and 1: (B, K) -> (B, O)."""
+        numbers = (x * LARGEST).round_().to(torch.int8)
+        return torch.addcmul(addend, torch._int_mm(numbers, self.numbers).to(self.dtype), self.scale)
+
+    def adding(self, rows: int) -> Callable[[Tensor, Tensor], Tensor]:
+        """What adds x W (rows, K) to a tensor (rows, O), again and again, in memory of its own."""
+        read, given = self.shape
+        scaled, numbers = self.scale.new_empty(rows, read), self.numbers.new_empty(rows, read)
+        sums, products = self.numbers.new_empty(rows, given, dtype=torch.int32), self.scale.new_empty(rows, given)
+
+        def add(to: Tensor, x: Tensor) -> Tensor:
+            numbers.copy_(torch.mul(x, LARGEST, out=scaled).round_())
+            products.copy_(torch._int_mm(numbers, self.numbers, out=sums))
+            return to.addcmul_(products, self.scale)
+
+        return add
