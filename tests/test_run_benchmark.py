@@ -140,10 +140,10 @@ def test_rounding_is_told_beside_fp32(monkeypatch: pytest.MonkeyPatch, capsys: p
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     exact, rounded = ([line for line in lines if line[:1] == [name]] for name in ("fp32", "int8"))
     assert len(exact) == len(rounded) == len(rounding.MODELS)
-    for line in exact:
-        assert [float(word) for word in line[1:5]] == [0.0, 0.0, 0.0, 1.0]
-    for line in rounded:
-        assert all(0 < float(word) < 0.1 for word in line[1:4])
+    for told in exact:
+        assert [float(word) for word in told[1:5]] == [0.0, 0.0, 0.0, 1.0]
+    for told in rounded:
+        assert all(0 < float(word) < 0.1 for word in told[1:4])
     assert [line[1] for line in lines if line[:1] == ["bf16"]] == ["not"] * len(rounding.MODELS)
 
 
