@@ -66,7 +66,7 @@ class Row:
 
 
 def rows(files: int) -> list[Row]:
-    """The table. What a model is used for stands there in int8 once more, where the processor multiplies that."""
+    """The table; where the processor multiplies int8, rows of sampling, writing and encoding come once more in that."""
     sequences = "sequences/s"
     table = [
         Row("training, batch 512, teacher-forced", "train", SMALL, 512, sequences),
@@ -76,6 +76,7 @@ def rows(files: int) -> list[Row]:
         Row("512 samples, written as MIDI", "write"),
         Row("1 sample, ids", "sample", batch_size=1),
         Row("encoding 512 windows", "encode"),
+        Row("encoding 1 window", "encode", batch_size=1),
         Row(f"{files} MIDI files to windows, one core", "read", SMALL, files, "files/s"),
         Row("--help", "help"),
         Row("start to 5 written melodies", "start"),

@@ -16,7 +16,7 @@ from cli.options import choice
 from cli.outputs import refuse_existing
 from data_prep.files import atomic
 from data_prep.wording import count
-from seqvae.config import INFERENCE_PRECISIONS, TEXT
+from seqvae.config import PRECISIONS, TEXT
 from seqvae.errors import OptionError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def evaluate(
     encoding: options.Encoding = None,
     model: options.Model = None,
     device: options.Device = "auto",
-    precision: Annotated[str, choice(INFERENCE_PRECISIONS, "Of matrix products; auto: fp32.")] = "auto",
+    precision: Annotated[str, choice(PRECISIONS, "Of matrix products; auto: fp32.")] = "auto",
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the figures to this file too.")
     ] = None,

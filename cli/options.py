@@ -98,7 +98,7 @@ Precision = Annotated[
     str,
     choice(
         INFERENCE_PRECISIONS,
-        "Of matrix products; auto: bf16 for 64 sequences and more at a time, where it can be had; int8: fast, rounded.",
+        "Of matrix products; auto: bf16 for 64 sequences and more, if it can be had; int8: with AVX-512 VNNI.",
     ),
 ]
 Seed = Annotated[

@@ -220,16 +220,10 @@ def _dataset(sources: Sequence[Path], config: Config, run: Path, given: Mapping[
         if before is None or not before.exists():
             raise OptionError(f"SOURCE is missing: what {run} was trained on is not there any more ({before})")
         return dataset.open_dataset(before)
-    chosen, vocabulary = data.data_options(config.data), _vocabulary(config, before)
-    place = sources[0]
-    if raw:
-        place = run.parent / DATASETS / dataset.fingerprint(sources, chosen, **splits, vocabulary=vocabulary)[:16]
-    if before is not None and before.exists() and before.resolve() != place.resolve():
-        raise OptionError(
-            f"--resume: {run} was trained on {before}, and SOURCE is not that, or has changed since; leave SOURCE out"
-        )
     if not raw:
-        return dataset.open_dataset(place)
+        return dataset.open_dataset(sources[0])
+    chosen, vocabulary = data.data_options(config.data), _vocabulary(config, before)
+    place = run.parent / DATASETS / dataset.fingerprint(sources, chosen, **splits, vocabulary=vocabulary)[:16]
     made = dataset.cached(
         sources, chosen, place, workers=given["workers"], progress=True, **splits, vocabulary=vocabulary
     )

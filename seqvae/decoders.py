@@ -12,7 +12,6 @@ a table, so that little but the recurrent products is left.
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +23,7 @@ from seqvae.embedding import TiedOutput, TokenInput, dropped_out, initialise
 from seqvae.graphs import Recordings
 from seqvae.int8 import Int8Weight
 from seqvae.softmax import token_nll
-from seqvae.stepping import laid_out, plus_product, pointwise, product_dtype
+from seqvae.stepping import Kept, laid_out, plus_product, pointwise, product_dtype
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class LSTMDecoder(nn.Module):
             else nn.Linear(self.size, config.vocabulary_size, bias=config.bias)
         )
         initialise(self.lstm, self.input.size, config.initialisation)
-        self._kept: tuple[tuple[Any, ...], StepWeights] | None = None
+        self._kept: Kept[StepWeights] = Kept()
 
     def forward(self, z: Tensor, tokens: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Teacher-forced logits (B, T, V) of tokens (B, T), each predicted from z (B, Z) and the tokens before it."""
@@ -169,11 +168,8 @@ class LSTMDecoder(nn.Module):
         """The weights of `step`; kept for the next time where no gradient is wanted, until one of them changes."""
         if torch.is_grad_enabled():
             return self._new_step_weights()
-        parameters = tuple((each.data_ptr(), each._version) for each in self.parameters())
-        key = (product_dtype(self.output.weight), int8.wanted(), *parameters)
-        if self._kept is None or self._kept[0] != key:
-            self._kept = key, self._new_step_weights()
-        return self._kept[1]
+        products = product_dtype(self.output.weight), int8.wanted(), self.dropout
+        return self._kept.get(self, self._new_step_weights, *products)
 
     def _new_step_weights(self) -> StepWeights:
         inputs, layers = stepping.prepared(self.lstm)
@@ -181,8 +177,9 @@ class LSTMDecoder(nn.Module):
         weight = self.output.weight
         if self.config.embedding_size:
             tokens = tokens.to(product_dtype(weight)).contiguous()
+        output = laid_out(weight.t(), exact=bool(self.dropout))  # which leaves states that are larger than 1
         bias = weight.new_zeros(()) if self.output.bias is None else self.output.bias
-        return StepWeights(tokens, latents, layers, laid_out(weight.t()), bias)
+        return StepWeights(tokens, latents, layers, output, bias)
 
     def _read(self, tokens: Tensor) -> Tensor:
         """The vectors of tokens (B, T), after that of what stands before them: (B, T + 1, E)."""

@@ -1,7 +1,7 @@
 """Where and in which precision to compute."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -45,11 +45,11 @@ def out_of_memory(error: RuntimeError) -> bool:
 
 
 def choose_precision(name: str, device: torch.device, allowed: Sequence[str] = PRECISIONS) -> str:
-    """auto: bf16 where the processor multiplies it natively, else fp32. Raises OptionError for what it cannot do so."""
+    """auto: bf16 where the processor multiplies it natively, else fp32. Raises OptionError for what it has not got."""
     if name not in allowed:
         raise OptionError(f"--precision {name}: must be one of {', '.join(allowed)}")
     if name == "int8" and not (device.type == "cpu" and is_fast()):
-        raise OptionError("--precision int8: needs a processor with VNNI, and --device cpu; use auto, fp32 or bf16")
+        raise OptionError("--precision int8: needs --device cpu, and a processor with AVX-512 VNNI; use auto")
     native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     native = native or (device.type == "cpu" and _multiplies_bf16())
     if name == "bf16" and not native:
@@ -62,16 +62,17 @@ def _multiplies_bf16() -> bool:
     return getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
 
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+@contextmanager
+def autocast(device: torch.device, precision: str) -> Iterator[None]:
     """Run matrix products in bf16 or int8, sums and losses in fp32; with fp32, nothing is less precise than that.
 
     On a GPU that holds for cuDNN from here on: what goes backward does so after the context.
     """
-    if precision == "int8":
-        return int8_products()
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = precision != "fp32"
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+    low = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+    with int8_products(precision == "int8"), low:
+        yield
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:

@@ -14,11 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from seqvae import recurrence, unrolled
+from seqvae import int8, int8_lstm, recurrence, unrolled
 from seqvae.config import ModelConfig
 from seqvae.embedding import TokenInput, initialise
 from seqvae.objectives import length_mask
 from seqvae.posteriors import mean_head, scale_head
+from seqvae.stepping import Kept
 
 
 class LSTMEncoder(nn.Module):
@@ -39,6 +40,7 @@ class LSTMEncoder(nn.Module):
         initialise(self.lstm, self.input.size, config.initialisation)
         self.mean = mean_head(config, states)
         self.scale = scale_head(config, states)
+        self._kept: Kept[list[int8_lstm.Weights]] = Kept()
 
     def forward(self, tokens: Tensor, lengths: Tensor | None = None) -> Normal:
         """tokens (B, T), of which `lengths` (B) count (all, if None) -> q(z|x), with mean and scale (B, Z)."""
@@ -60,7 +62,11 @@ class LSTMEncoder(nn.Module):
     def _summary(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
         """(B, T) -> (B, H), of both directions (B, 2H)."""
         directions = 2 if self.lstm.bidirectional else 1
-        if unrolled.suits(self.lstm, *tokens.shape):
+        if int8.wanted():
+            weights = self._kept.get(self.lstm, lambda: int8_lstm.weights_of(self.lstm))
+            read = partial(self._gates, tokens.t())
+            steps, last = int8_lstm.run(self.lstm, weights, read, tokens.t().shape, lengths)
+        elif unrolled.suits(self.lstm, *tokens.shape):
             steps, last = unrolled.run(self.lstm, partial(self._gates, tokens.t()), lengths=lengths)
         elif lengths is not None:
             steps, last = recurrence.run_lengths(self.lstm, self.input(tokens), lengths)

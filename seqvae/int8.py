@@ -22,9 +22,9 @@ _asked_for: ContextVar[bool] = ContextVar("int8", default=False)
 
 
 @contextmanager
-def int8_products() -> Iterator[None]:
-    """Where no gradient is wanted, an LSTM's products with its states and its output are taken in int8."""
-    before = _asked_for.set(True)
+def int8_products(asked_for: bool = True) -> Iterator[None]:
+    """Where no gradient is wanted, an encoder and the steps of a decoder multiply what lies within -1 and 1 in int8."""
+    before = _asked_for.set(asked_for)
     try:
         yield
     finally:
@@ -37,17 +37,17 @@ def wanted() -> bool:
 
 
 def is_fast() -> bool:
-    """Whether the processor multiplies int8 natively (VNNI).
+    """Whether the processor multiplies int8 natively (AVX-512 VNNI).
 
     Without that torch takes longer for it than for fp32 and, where sums of two products get 16 bits, they saturate.
-    torch tells it under a private name, so it may be gone one day.
+    torch has both, products and answer, under private names, so they may be gone one day.
     """
-    return getattr(torch.cpu, "_is_vnni_supported", lambda: False)()
+    return hasattr(torch, "_int_mm") and getattr(torch.cpu, "_is_vnni_supported", lambda: False)()
 
 
 @dataclass(frozen=True)
 class Int8Weight:
-    """A weight (K, O) for products from the left."""
+    """A weight (K, O) for products with what lies within -1 and 1."""
 
     numbers: Tensor  # (K, O), int8
     scale: Tensor  # (O): s / 127
@@ -70,12 +70,12 @@ class Int8Weight:
         return self.scale.dtype
 
     def plus(self, addend: Tensor, x: Tensor) -> Tensor:
-        """addend + x W of what lies within -1 and 1: (B, K) -> (B, O)."""
+        """addend + x W: (B, K) -> (B, O)."""
         numbers = (x * LARGEST).round_().to(torch.int8)
         return torch.addcmul(addend, torch._int_mm(numbers, self.numbers).to(self.dtype), self.scale)
 
     def adding(self, rows: int) -> Callable[[Tensor, Tensor], Tensor]:
-        """What adds x W (rows, K) to a tensor (rows, O), again and again, in memory of its own."""
+        """What adds x W of x (rows, K) to a tensor (rows, O), as `plus`, in memory that it keeps for the next time."""
         read, given = self.shape
         scaled, numbers = self.scale.new_empty(rows, read), self.numbers.new_empty(rows, read)
         sums, products = self.numbers.new_empty(rows, given, dtype=torch.int32), self.scale.new_empty(rows, given)

@@ -180,7 +180,8 @@ def _set_up(
         _check_resumable(read_config(out), config, out)
         state = load_state(out / STATE_FILE)
         if state["dataset"] != data.dataset.info["contents"]:
-            raise OptionError(f"--resume: {dataset} holds other sequences than {out} was trained on; begin another run")
+            told = f"--resume: {dataset} holds other sequences than {out} was trained on"
+            raise OptionError(f"{told}; leave SOURCE out, or name another --out")
     elif config.start_from is not None:
         state["model"] = first_weights(config, data.tokenizer.to_json())  # read before they may be replaced
     _open_folder(out.resolve(), config, anew=not resume)

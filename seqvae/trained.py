@@ -68,8 +68,8 @@ def load(model: str | Path | None = None, device: str = "auto", precision: str =
     Args:
         device: "auto", "cpu", "cuda" or "mps".
         precision: of matrix products, "fp32", "bf16", "int8" or "auto": bf16 where the processor has it, for 64
-            sequences and more at a time, so that few are computed exactly and many fast; `evaluate` is exact then.
-            "int8" is the fastest on processors with VNNI, and the least exact: see `int8`.
+            sequences and more at a time, so that few are computed exactly and many fast. "int8" is faster still, and
+            rounds more, see `int8`; it needs a processor with AVX-512 VNNI. `evaluate` is exact unless told "bf16".
 
     Raises:
         ModelError: there is none, or it is damaged.
@@ -350,7 +350,7 @@ class TrainedModel:
             batches = [batch for _, batch in in_batches([example.ids for example in data], BATCH)]
         else:
             raise OptionError("there is nothing to evaluate: no sequence was given")
-        with autocast(self.device, "fp32" if self.precision == "auto" else self._fastest):
+        with autocast(self.device, "bf16" if self.precision == "bf16" else "fp32"):
             return evaluate(self.model, batches, self.tokenizer.note_on, samples, seed, progress=progress)
 
     def _autocast(self, rows: int) -> AbstractContextManager:

@@ -1,4 +1,4 @@
-"""An LSTM over many whole sequences in fp32 or int8 on a CPU, step by step, with its own gradient.
+"""An LSTM over many whole sequences in fp32 on a CPU, step by step, with its own gradient.
 
     a = x W_ih + h W_hh + b,  i, f, o = sigmoid(a),  g = tanh(a),  c' = f c + i g,  h' = o tanh(c')
 
@@ -21,10 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from seqvae import int8
-from seqvae.int8 import Int8Weight
 from seqvae.recurrence import layered
-from seqvae.stepping import laid_out, plus_product, scaled_weights
+from seqvae.stepping import scaled_weights
 
 # Of fewer rows torch's LSTM is as fast: it lays out W_hh once for all steps, which pays where a step is little work.
 ROWS = 256
@@ -35,10 +33,10 @@ Read = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 def suits(lstm: nn.LSTM, rows: int, steps: int) -> bool:
-    """Whether so many sequences of so many steps are best run here: many of them, or in int8, on a CPU, no autocast."""
+    """Whether so many sequences of so many steps are best run here: many of them, on a CPU, without autocast."""
     if lstm.weight_ih_l0.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
         return False
-    return (rows >= ROWS or int8.wanted()) and (torch.is_grad_enabled() or rows * steps * 4 * lstm.hidden_size <= CELLS)
+    return rows >= ROWS and (torch.is_grad_enabled() or rows * steps * 4 * lstm.hidden_size <= CELLS)
 
 
 def run(
@@ -67,35 +65,29 @@ def run(
         gates = read(inputs, bias, order) if below is None else _through(below, inputs, bias)
         nothing = gates.new_zeros(gates.shape[1], lstm.hidden_size)
         hidden, cell = (part[number] for part in state) if state else (nothing, nothing)
-        return _Layer.apply(gates, laid_out(recurrent), hidden, cell)
+        return _Layer.apply(gates, recurrent, hidden, cell)
 
     return layered(lstm, way, lengths)
 
 
 def _through(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """x W + b of the steps of x (T, B, I): (T, B, 4H)."""
-    return plus_product(bias, x.flatten(0, 1), laid_out(weight)).unflatten(0, x.shape[:2])
-
-
-def _adding(weight: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """What adds x W (B, O) to a tensor."""
-    return lambda to, x: to.addmm_(x, weight)
+    return torch.addmm(bias, x.flatten(0, 1), weight).unflatten(0, x.shape[:2])
 
 
 class _Layer(torch.autograd.Function):
     """Gates (T, B, 4H), which are overwritten, W_hh (H, 4H) and the state before (B, H) -> hidden states (T, B, H)."""
 
     @staticmethod
-    def forward(ctx: Any, gates: Tensor, weight: Tensor | Int8Weight, hidden: Tensor, cell: Tensor) -> Tensor:
+    def forward(ctx: Any, gates: Tensor, weight: Tensor, hidden: Tensor, cell: Tensor) -> Tensor:
         T, kept = len(gates), any(ctx.needs_input_grad)
         outputs = gates.new_empty(T, *hidden.shape)
         cells, halves = (gates.new_empty(T if kept else 1, *hidden.shape) for _ in range(2))
         if kept:
             ctx.save_for_backward(weight, hidden, cell, outputs, cells, halves)
             ctx.gates = gates
-        add = weight.adding(len(hidden)) if isinstance(weight, Int8Weight) else _adding(weight)
         for t in range(T):
-            i, f, g, o = add(gates[t], hidden).sigmoid_().chunk(4, dim=-1)
+            i, f, g, o = gates[t].addmm_(hidden, weight).sigmoid_().chunk(4, dim=-1)
             cell = torch.addcmul(i, f, cell, out=cells[t * kept]).addcmul_(i, g, value=-2.0)
             half = torch.mul(cell, -2.0, out=halves[t * kept]).sigmoid_()
             hidden = torch.addcmul(o, o, half, value=-2.0, out=outputs[t])

@@ -122,6 +122,7 @@ def test_what_is_used_is_told_in_int8_once_more(dataset: Path, tmp_path: Path, m
         ("sample", 1),
         ("write", 512),
         ("encode", 512),
+        ("encode", 1),
     }
     bench = Bench(tmp_path, tmp_path, None, threads=1, rounds=1)
     monkeypatch.setattr("benchmarks.run.Served", lambda command, log: command)
@@ -134,16 +135,16 @@ def test_what_is_used_is_told_in_int8_once_more(dataset: Path, tmp_path: Path, m
 
 @pytest.mark.usefixtures("int8")
 def test_rounding_is_told_beside_fp32(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("sys.argv", ["rounding", "--rows", "3", "--samples", "2"])
+    monkeypatch.setattr("sys.argv", ["rounding", "--rows", "3"])
     monkeypatch.setattr("seqvae.devices._multiplies_bf16", lambda: False)
     rounding.main()
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     exact, rounded = ([line for line in lines if line[:1] == [name]] for name in ("fp32", "int8"))
     assert len(exact) == len(rounded) == len(rounding.MODELS)
-    for told in exact:
-        assert [float(word) for word in told[1:5]] == [0.0, 0.0, 0.0, 1.0]
-    for told in rounded:
-        assert all(0 < float(word) < 0.1 for word in told[1:4])
+    for told, near in zip(exact, rounded, strict=True):
+        assert [float(told[place]) for place in (1, 2, 3, 6)] == [0.0, 0.0, 0.0, 1.0]
+        assert all(0 < float(word) < 0.1 for word in near[1:4])
+        assert float(near[4]) == pytest.approx(float(told[4]), rel=0.01)
     assert [line[1] for line in lines if line[:1] == ["bf16"]] == ["not"] * len(rounding.MODELS)
 
 
