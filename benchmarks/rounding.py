@@ -7,7 +7,7 @@ take their steps one by one, as in decoding. In nats a sequence, or as a share o
 
     shift    how far means of posteriors move from those of fp32, in scales of q: root of the mean square
     KL(q)    KL(q of fp32 | q)
-    KL(p)    KL(p of fp32 | p) of the next token, from the same latents, summed over the tokens of the sequence
+    KL(p)    KL(p of fp32 | p) of the next token after the true ones, from the same latents, summed over the tokens
     elbo     log p(x|z) - KL(q(z|x) | N(0, 1)), with the same noise for all
     exact    sequences that are decoded greedily from the means of their own posteriors
     same     means of fp32 that greedy decoding makes the same of as in fp32
@@ -90,8 +90,8 @@ def measured(exact: TrainedModel, vae: TrainedModel, given: Sequence[Example]) -
         sums["KL(p)"] += float(((p.exp() * (p - its_p)).sum(-1) * said).sum())
         sums["elbo"] += float((from_its_own.gather(-1, tokens.unsqueeze(-1)).squeeze(-1) * said).sum())
         sums["elbo"] -= float(kl_divergence(its_q, prior).sum())
-        ids = [torch.from_numpy(each[rows, : tokens.shape[1]]) for each in decoded]
-        sums["exact"] += float(((ids[2] == tokens) | ~said).all(-1).sum())
+        ids = torch.from_numpy(decoded[2][rows, : tokens.shape[1]])
+        sums["exact"] += float(((ids == tokens) | ~said).all(-1).sum())
         sums["same"] += float((decoded[0][rows] == decoded[1][rows]).all(-1).sum())
     figures = {name: value / len(given) for name, value in sums.items()}
     return figures | {"shift": figures["shift"] ** 0.5}
@@ -112,11 +112,12 @@ def main() -> None:
         print(f"{'':8}" + "".join(f"{figure:>11}" for figure in FIGURES))
         for precision in PRECISIONS:
             try:
-                figures = measured(exact, seqvae.load(name, "cpu", precision), given)
+                vae = seqvae.load(name, "cpu", precision)
             except OptionError:
                 print(f"{precision:8}not measured: this processor has not got it")
-            else:
-                print(f"{precision:8}" + "".join(f"{figures[each]:11.5f}" for each in FIGURES), flush=True)
+                continue
+            figures = measured(exact, vae, given)
+            print(f"{precision:8}" + "".join(f"{figures[each]:11.5f}" for each in FIGURES), flush=True)
 
 
 if __name__ == "__main__":

@@ -117,14 +117,8 @@ class Bench:
 
     def _served(self, row: Row) -> Source:
         command = [sys.executable, "-m", "benchmarks.works", *self._settings(row), "--model", row.model]
-        command += [
-            "--sampling",
-            row.sampling,
-            "--precision",
-            row.precision,
-            "--dataset",
-            str(self.scratch / "windows"),
-        ]
+        command += ["--sampling", row.sampling, "--precision", row.precision]
+        command += ["--dataset", str(self.scratch / "windows")]
         return Served(command, self.scratch / "seqvae.log")
 
     def _magentas(self, row: Row, python: Path) -> Source:

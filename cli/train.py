@@ -6,6 +6,7 @@ run in .datasets and is named after the state of the files: the next run on them
 
 import dataclasses
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
@@ -176,7 +177,6 @@ def _settled(given: Mapping[str, Any], world: "World") -> tuple[Config, Path, Pa
 
         check_kept(base, config)
     dataset = _dataset(sources, config, run, given)
-    data.check_dataset(config, dataset, given)
     if not resume and config.start_from is not None:
         note(f"starting from {config.start_from}, at a learning rate of {config.stages()[0][1].learning_rate:g}")
     elif preset is None and not resume:
@@ -216,19 +216,33 @@ def _dataset(sources: Sequence[Path], config: Config, run: Path, given: Mapping[
     raw = bool(sources) and (len(sources) > 1 or not dataset.is_dataset(sources[0]))
     if not raw and any(splits.values()):
         raise OptionError("--valid and --test go with text files as SOURCE: a dataset is split already")
-    if not sources:
-        if before is None or not before.exists():
-            raise OptionError(f"SOURCE is missing: what {run} was trained on is not there any more ({before})")
-        return dataset.open_dataset(before)
     if not raw:
-        return dataset.open_dataset(sources[0])
+        place = sources[0] if sources else before
+        if place is None or not place.exists():
+            raise OptionError(f"SOURCE is missing: what {run} was trained on is not there any more ({before})")
+        found = dataset.open_dataset(place)
+        data.check_dataset(config, found, given)
+        return found
     chosen, vocabulary = data.data_options(config.data), _vocabulary(config, before)
     place = run.parent / DATASETS / dataset.fingerprint(sources, chosen, **splits, vocabulary=vocabulary)[:16]
     made = dataset.cached(
         sources, chosen, place, workers=given["workers"], progress=True, **splits, vocabulary=vocabulary
     )
+    if before is not None and before.exists() and before.resolve() != place.resolve():
+        return _same(dataset.open_dataset(before), made, run)
     say(f"reusing {place}: its sources have not changed" if made.reused else made.summary())
     return made
+
+
+def _same(before: "Dataset", made: "Dataset", run: Path) -> "Dataset":
+    """What a resumed run was trained on, where what SOURCE gives now is the same; its files were copied or touched."""
+    if not made.reused:
+        shutil.rmtree(made.path)
+    if made.info["contents"] != before.info["contents"]:
+        told = f"--resume: {run} was trained on {before.path}; SOURCE holds other sequences, or in another order"
+        raise OptionError(f"{told}; leave SOURCE out, or name another --out")
+    say(f"going on with {before.path}: SOURCE holds the same")
+    return before
 
 
 def _vocabulary(config: Config, before: Path | None) -> "TextTokenizer | None":

@@ -22,8 +22,9 @@ from seqvae.config import ModelConfig
 from seqvae.embedding import TiedOutput, TokenInput, dropped_out, initialise
 from seqvae.graphs import Recordings
 from seqvae.int8 import Int8Weight
+from seqvae.kept import Kept
 from seqvae.softmax import token_nll
-from seqvae.stepping import Kept, laid_out, plus_product, pointwise, product_dtype
+from seqvae.stepping import laid_out, plus_product, pointwise, product_dtype
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,9 @@ class LSTMDecoder(nn.Module):
         weight = self.output.weight
         if self.config.embedding_size:
             tokens = tokens.to(product_dtype(weight)).contiguous()
-        output = laid_out(weight.t(), exact=bool(self.dropout))  # which leaves states that are larger than 1
+        output = laid_out(weight.t())
+        if self.dropout:  # which leaves states that are larger than 1
+            output = weight.t().to(product_dtype(weight))
         bias = weight.new_zeros(()) if self.output.bias is None else self.output.bias
         return StepWeights(tokens, latents, layers, output, bias)
 

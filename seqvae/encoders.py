@@ -17,9 +17,9 @@ from torch.distributions import Normal
 from seqvae import int8, int8_lstm, recurrence, unrolled
 from seqvae.config import ModelConfig
 from seqvae.embedding import TokenInput, initialise
+from seqvae.kept import Kept
 from seqvae.objectives import length_mask
 from seqvae.posteriors import mean_head, scale_head
-from seqvae.stepping import Kept
 
 
 class LSTMEncoder(nn.Module):

@@ -50,7 +50,7 @@ class FewSteps:
     def __call__(self, previous: Tensor | None) -> Tensor:
         """The last tokens (B), None before the first -> logits (B, V): the caller's until the next call."""
         first, *others = self.layers
-        with np.errstate(all="ignore"):  # what is not finite passes, as it does in torch
+        with np.errstate(all="ignore"):  # what is not finite passes as in torch, but through int8
             hidden = first.step(self._share(previous))
             for layer in others:
                 layer.below[...] = hidden

@@ -5,10 +5,11 @@ its own:
 
     s_j = max_k |W_kj| / 127,  N = round(W / s),  q = round(127 h),  h W = (q N) s / 127 but for rounding
 
-Sums of such products are exact in 32 bits; what is added to them, gates and cells stay in fp32.
+Sums of such products are exact in 32 bits; what is added to them, gates and cells stay in fp32. States that are not
+finite become any numbers.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -73,16 +74,3 @@ class Int8Weight:
         """addend + x W: (B, K) -> (B, O)."""
         numbers = (x * LARGEST).round_().to(torch.int8)
         return torch.addcmul(addend, torch._int_mm(numbers, self.numbers).to(self.dtype), self.scale)
-
-    def adding(self, rows: int) -> Callable[[Tensor, Tensor], Tensor]:
-        """What adds x W of x (rows, K) to a tensor (rows, O), as `plus`, in memory that it keeps for the next time."""
-        read, given = self.shape
-        scaled, numbers = self.scale.new_empty(rows, read), self.numbers.new_empty(rows, read)
-        sums, products = self.numbers.new_empty(rows, given, dtype=torch.int32), self.scale.new_empty(rows, given)
-
-        def add(to: Tensor, x: Tensor) -> Tensor:
-            numbers.copy_(torch.mul(x, LARGEST, out=scaled).round_())
-            products.copy_(torch._int_mm(numbers, self.numbers, out=sums))
-            return to.addcmul_(products, self.scale)
-
-        return add

@@ -44,7 +44,6 @@ def run(
 
     def way(number: int, below: Tensor | None, order: Tensor | None) -> Tensor:
         each = weights[number]
-        add = each.states.adding(B)
         hidden = cell = each.bias.new_zeros(B, H)
         outputs = hidden.new_empty(T, B, H)
         if order is None:
@@ -57,7 +56,7 @@ def run(
                 states = below[start : start + slice_]
                 gates = plus_product(each.bias, states.flatten(0, 1), each.inputs).unflatten(0, states.shape[:2])
             for step, now in enumerate(gates, start):
-                hidden, cell = pointwise(add(now, hidden), cell)
+                hidden, cell = pointwise(each.states.plus(now, hidden), cell)
                 outputs[step] = hidden
         return outputs
 

@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from seqvae import __version__
 from seqvae.averaging import WeightAverage
 from seqvae.batch import Batch
 from seqvae.checkpoint import Origin, load_model, load_state, save_model, save_state
-from seqvae.config import TEXT, Config, ModelConfig, TrainConfig
+from seqvae.config import TEXT, Config, ModelConfig, TrainConfig, spelled
 from seqvae.data import SequenceData
 from seqvae.devices import autocast, choose_device, choose_precision
 from seqvae.distributed import World
@@ -177,11 +178,12 @@ def _set_up(
     check_spared(out, force, [dataset])
     state: dict[str, Any] = {}
     if resume:
-        _check_resumable(read_config(out), config, out)
-        state = load_state(out / STATE_FILE)
+        before, state = read_config(out), load_state(out / STATE_FILE)
+        _check_same(before, config, "data", {"dataset", "tokenizer_file"}, out)  # places, the contents of which count
         if state["dataset"] != data.dataset.info["contents"]:
-            told = f"--resume: {dataset} holds other sequences than {out} was trained on"
+            told = f"--resume: {dataset} holds other sequences, or in another order, than {out} was trained on"
             raise OptionError(f"{told}; leave SOURCE out, or name another --out")
+        _check_resumable(before, config, out)
     elif config.start_from is not None:
         state["model"] = first_weights(config, data.tokenizer.to_json())  # read before they may be replaced
     _open_folder(out.resolve(), config, anew=not resume)
@@ -256,22 +258,27 @@ def _open_folder(out: Path, config: Config, *, anew: bool) -> None:
     write_atomically(out / CONFIG_FILE, lambda to: to.write_text(toml, encoding="utf-8", errors="surrogateescape"))
 
 
+def _check_same(before: Config, config: Config, section: str, free: AbstractSet[str], out: Path) -> None:
+    """Raises OptionError where a setting of a section differs that is not free to."""
+    old, new = (dataclasses.asdict(getattr(which, section)) for which in (before, config))
+    for key in old.keys() - free:
+        if old[key] != new[key]:
+            option = spelled(key)
+            differs = f"with {option} {old[key]}, not {new[key]}"
+            if old[key] is None:
+                differs = f"without {option}, not with {new[key]}"
+            elif new[key] is None:
+                differs = f"with {option} {old[key]}, not without"
+            raise OptionError(f"--resume: {out} was trained {differs}")
+
+
 def _check_resumable(before: Config, config: Config, out: Path) -> None:
     """Only what does not change the steps already made may differ."""
     free = {"epochs", "steps", "minutes", "patience", "device", "precision", "accumulate"}
     if not any(each.whiten or each.aggressive or each.learning_rate_decay == "plateau" for _, each in before.stages()):
         free.add("validate_every")  # which means more to these than a look at the model
-    for section in ("model", "training", "data"):
-        old, new = (dataclasses.asdict(getattr(which, section)) for which in (before, config))
-        for key in old.keys() - free - {"dataset"}:
-            if old[key] != new[key]:
-                option = key.replace("_", "-")
-                differs = f"with {option} {old[key]}, not {new[key]}"
-                if old[key] is None:
-                    differs = f"without {option}, not with {new[key]}"
-                elif new[key] is None:
-                    differs = f"with {option} {old[key]}, not without"
-                raise OptionError(f"--resume: {out} was trained {differs}")
+    for section in ("model", "training"):
+        _check_same(before, config, section, free, out)
     if before.start_from != config.start_from:
         before_this, now = (start or "no other model" for start in (before.start_from, config.start_from))
         raise OptionError(f"--resume: {out} was started from {before_this}, not {now}")

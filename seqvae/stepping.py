@@ -8,17 +8,13 @@ torch's tanh takes five times as long. Products are in bf16 under autocast, or i
 fp32.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from seqvae import int8
 from seqvae.int8 import Int8Weight
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -35,24 +31,9 @@ def product_dtype(weight: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
 
 
-class Kept(Generic[T]):
-    """What is made of a module's parameters, kept until one of them changes or something else is asked for."""
-
-    def __init__(self) -> None:
-        self._held: tuple[tuple[object, ...], T] | None = None
-
-    def get(self, module: nn.Module, make: Callable[[], T], *asked_for: object) -> T:
-        """What `make` gives, or gave the last time."""
-        versions = ((each.data_ptr(), each._version) for each in module.parameters())
-        key, held = (*asked_for, *versions), self._held
-        if held is None or held[0] != key:
-            held = self._held = key, make()
-        return held[1]
-
-
-def laid_out(weight: Tensor, exact: bool = False) -> Tensor | Int8Weight:
-    """A weight (K, O) as products of states with it are taken here; `exact`: not in int8."""
-    return Int8Weight.of(weight) if int8.wanted() and not exact else weight.to(product_dtype(weight)).contiguous()
+def laid_out(weight: Tensor) -> Tensor | Int8Weight:
+    """A weight (K, O) as products of states with it are taken here."""
+    return Int8Weight.of(weight) if int8.wanted() else weight.to(product_dtype(weight)).contiguous()
 
 
 def scaled_weights(lstm: nn.LSTM, number: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -143,7 +143,7 @@ def test_help_starts_fast_and_loads_nothing_heavy() -> None:
 
 
 def test_int8_is_refused_where_it_would_be_slow(seqvae: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False, raising=False)
     code, out, err = seqvae("sample", "--precision", "int8", *TINY)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("seqvae: --precision int8: needs --device cpu, and a processor with AVX-512 VNNI")
@@ -446,10 +446,15 @@ def test_resuming_needs_the_run_alone_and_ends_with_the_same_weights(seqvae: Run
     succeed(seqvae("train", "--resume", "--out", "parts", "--steps", 6))
     states = [torch.load(f"{run}/last.pt", weights_only=True)["model"] for run in ("whole", "parts")]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-    succeed(seqvae("train", "@tunes", "--resume", "--out", "parts", "--steps", 9))  # of which D was made
-    code, _, err = seqvae("train", "@long.mid", "--resume", "--out", "parts", "--steps", 12)
-    assert code == 2
-    assert all(word in err for word in ("holds other sequences than", "leave SOURCE out"))
+    assert "going on with" in succeed(
+        seqvae("train", "@tunes", "--resume", "--out", "parts", "--steps", 9)
+    )  # D's files
+    succeed(seqvae("prepare", "@long.mid", "--out", "other"))
+    for source in ("@long.mid", "other"):
+        code, _, err = seqvae("train", source, "--resume", "--out", "parts", "--steps", 12)
+        assert code == 2
+        assert all(word in err for word in ("--resume: ", "holds other sequences", "leave SOURCE out"))
+    assert not list(Path(".datasets").iterdir())  # what was made to compare is gone
 
 
 OPTIONS = [

@@ -343,6 +343,10 @@ def test_a_run_is_resumed_to_the_same_weights(seqvae: Run) -> None:
     succeed(seqvae("train", "--resume", "--preset", "@small.toml", "--out", "runs/parts", "--steps", 6))
     states = [torch.load(f"runs/{run}/last.pt", weights_only=True)["model"] for run in ("whole", "parts")]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    Path("more.txt").write_text("a line of other words\n" * 20)
+    code, _, err = seqvae("train", "@notes.txt", "more.txt", *SMALL, "--resume", "--out", "runs/parts", "--steps", 9)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "SOURCE holds other sequences" in err  # and not that it has another vocabulary size
 
 
 def test_a_preset_beside_resume_says_how_to_go_on_and_not_with_what(seqvae: Run) -> None:
@@ -396,10 +400,11 @@ def test_a_tokenizer_json_as_vocabulary(seqvae: Run) -> None:
     pieces.save("tokenizer.json")
     Path("sized.toml").write_text(PRESET.replace('"words"', '"words"\nmin_count = 2\nlowercase = true'))
     succeed(seqvae("train", "@notes.txt", "--preset", "sized.toml", "--tokenizer", "tokenizer.json", "--out", "run"))
-    Path("tokenizer.json").unlink()  # the model stands alone
+    Path("tokenizer.json").rename("moved.json")  # the model stands alone
     assert load("run").tokenizer.name == "huggingface"
     made, _ = told(seqvae, "reconstruct", CAT, "--model", "run")
     assert made[0] == CAT
+    succeed(seqvae("train", "@notes.txt", "--resume", "--out", "run", "--tokenizer", "moved.json", "--steps", 4))
 
 
 TRAINING = [

@@ -78,9 +78,6 @@ def test_a_product_is_that_of_what_was_rounded_and_near_the_exact_one() -> None:
     assert torch.equal(found[:, 3], addend[:, 3])
     half_a_step = weight.abs().amax(0) / 254  # of weights; of states it is 1 / 254
     assert ((found - addend - x @ weight).abs() <= weight.abs().sum(0) / 254 + len(weight) * half_a_step).all()
-    add = held.adding(6)
-    for _ in range(2):  # again in the same memory
-        torch.testing.assert_close(add(addend.clone(), x), found)
 
 
 @pytest.mark.parametrize("rows", [1, 3, 200])
@@ -278,9 +275,9 @@ def test_where_it_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
         choose_precision("int8", CPU)
     with pytest.raises(OptionError, match="--precision int8: needs --device cpu"):
         choose_precision("int8", torch.device("meta"), INFERENCE_PRECISIONS)
-    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False, raising=False)
     with pytest.raises(OptionError, match="--precision int8: needs --device cpu, and a processor with AVX-512 VNNI"):
         seqvae.load("melody-2bar", "cpu", "int8")
-    monkeypatch.delattr(torch.cpu, "_is_vnni_supported")  # a private name of torch's
+    monkeypatch.delattr(torch.cpu, "_is_vnni_supported", raising=False)  # a private name of torch's
     with pytest.raises(OptionError, match="--precision int8: needs --device cpu, and a processor with AVX-512 VNNI"):
         seqvae.load("melody-2bar", "cpu", "int8")
