@@ -68,8 +68,9 @@ def load(model: str | Path | None = None, device: str = "auto", precision: str =
     Args:
         device: "auto", "cpu", "cuda" or "mps".
         precision: of matrix products, "fp32", "bf16", "int8" or "auto": bf16 where the processor has it, for 64
-            sequences and more at a time, so that few are computed exactly and many fast. "int8" is faster still, and
-            rounds more, see `int8`; it needs a processor with AVX-512 VNNI. `evaluate` is exact unless told "bf16".
+            sequences and more at a time, so that few are computed exactly and many fast. "int8" is faster still for
+            many and for big models, and rounds more, see `int8`; it needs a processor with AVX-512 VNNI. `evaluate`
+            is exact unless told "bf16".
 
     Raises:
         ModelError: there is none, or it is damaged.
