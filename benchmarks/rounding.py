@@ -32,7 +32,6 @@ from seqvae.config import TEXT
 from seqvae.data import in_batches
 from seqvae.devices import autocast
 from seqvae.errors import OptionError
-from seqvae.objectives import length_mask
 from seqvae.trained import TrainedModel
 
 SAMPLES = Path("samples")
@@ -54,10 +53,10 @@ def sequences(vae: TrainedModel, windows: Path | None, rows: int) -> list[Exampl
     return [found[place] for place in np.linspace(0, len(found) - 1, min(rows, len(found))).astype(int)]
 
 
-def log_p(vae: TrainedModel, z: Tensor, tokens: Tensor, precision: str) -> Tensor:
+def log_p(vae: TrainedModel, z: Tensor, tokens: Tensor) -> Tensor:
     """Of each token (B, T) that could follow on those before: (B, T, V)."""
     decoder, steps = vae.model.decoder, []
-    with autocast(vae.device, precision):
+    with autocast(vae.device, vae.precision):
         state = decoder.start(z)
         for step in range(tokens.shape[1]):
             logits, state = decoder.step(state, tokens[:, step - 1] if step else None)
@@ -76,15 +75,11 @@ def measured(exact: TrainedModel, vae: TrainedModel, given: Sequence[Example]) -
     decoded = [exact.decode_ids(told.mean), vae.decode_ids(told.mean), vae.decode_ids(its.mean)]
     sums = dict.fromkeys(FIGURES, 0.0)
     for rows, batch in in_batches([example.ids for example in given], BATCH):
-        q, its_q, tokens = (
-            Normal(told.mean[rows], told.stddev[rows]),
-            Normal(its.mean[rows], its.stddev[rows]),
-            batch.tokens,
-        )
-        said = torch.ones_like(tokens).bool() if batch.lengths is None else length_mask(batch.lengths, tokens.shape[1])
+        tokens, said = batch.tokens, batch.counted
+        q, its_q = (Normal(each.mean[rows], each.stddev[rows]) for each in (told, its))
         drawn = torch.randn(q.mean.shape, generator=noise)
-        p, its_p = (log_p(each, q.mean, tokens, each.precision) for each in (exact, vae))
-        from_its_own = log_p(vae, its_q.mean + its_q.stddev * drawn, tokens, vae.precision)
+        p, its_p = (log_p(each, q.mean, tokens) for each in (exact, vae))
+        from_its_own = log_p(vae, its_q.mean + its_q.stddev * drawn, tokens)
         sums["shift"] += float(((its_q.mean - q.mean) / q.stddev).square().mean(-1).sum())
         sums["KL(q)"] += float(kl_divergence(q, its_q).sum())
         sums["KL(p)"] += float(((p.exp() * (p - its_p)).sum(-1) * said).sum())

@@ -6,7 +6,6 @@ run in .datasets and is named after the state of the files: the next run on them
 
 import dataclasses
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
@@ -214,9 +213,9 @@ def _dataset(sources: Sequence[Path], config: Config, run: Path, given: Mapping[
     before = Path(config.data.dataset) if config.data.dataset else None
     splits = {"valid": given["valid"] or [], "test": given["test"] or []}
     raw = bool(sources) and (len(sources) > 1 or not dataset.is_dataset(sources[0]))
-    if not raw and any(splits.values()):
-        raise OptionError("--valid and --test go with text files as SOURCE: a dataset is split already")
     if not raw:
+        if any(splits.values()):
+            raise OptionError("--valid and --test go with text files as SOURCE: a dataset is split already")
         place = sources[0] if sources else before
         if place is None or not place.exists():
             raise OptionError(f"SOURCE is missing: what {run} was trained on is not there any more ({before})")
@@ -236,8 +235,10 @@ def _dataset(sources: Sequence[Path], config: Config, run: Path, given: Mapping[
 
 def _same(before: "Dataset", made: "Dataset", run: Path) -> "Dataset":
     """What a resumed run was trained on, where what SOURCE gives now is the same; its files were copied or touched."""
+    from data_prep.files import remove
+
     if not made.reused:
-        shutil.rmtree(made.path)
+        remove(made.path)
     if made.info["contents"] != before.info["contents"]:
         told = f"--resume: {run} was trained on {before.path}; SOURCE holds other sequences, or in another order"
         raise OptionError(f"{told}; leave SOURCE out, or name another --out")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from seqvae.devices import sent
+from seqvae.objectives import length_mask
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,13 @@ class Batch:
     def count(self) -> int:
         """Tokens that count."""
         return self.tokens.numel() if self.lengths is None else int(self.lengths.sum())
+
+    @property
+    def counted(self) -> Tensor:
+        """Which tokens these are, (B, T)."""
+        if self.lengths is None:
+            return torch.ones_like(self.tokens, dtype=torch.bool)
+        return length_mask(self.lengths, self.tokens.shape[1])
 
     @property
     def share(self) -> float:

@@ -24,7 +24,7 @@ from seqvae.graphs import Recordings
 from seqvae.int8 import Int8Weight
 from seqvae.kept import Kept
 from seqvae.softmax import token_nll
-from seqvae.stepping import laid_out, plus_product, pointwise, product_dtype
+from seqvae.stepping import in_product_type, laid_out, plus_product, pointwise, product_dtype
 
 
 @dataclass(frozen=True)
@@ -177,10 +177,9 @@ class LSTMDecoder(nn.Module):
         tokens, latents = inputs.split([self.input.size, self.latent_inputs])
         weight = self.output.weight
         if self.config.embedding_size:
-            tokens = tokens.to(product_dtype(weight)).contiguous()
-        output = laid_out(weight.t())
-        if self.dropout:  # which leaves states that are larger than 1
-            output = weight.t().to(product_dtype(weight))
+            tokens = in_product_type(tokens)
+        lay_out = in_product_type if self.dropout else laid_out  # dropout leaves states that are larger than 1
+        output = lay_out(weight.t())
         bias = weight.new_zeros(()) if self.output.bias is None else self.output.bias
         return StepWeights(tokens, latents, layers, output, bias)
 

@@ -62,12 +62,12 @@ class LSTMEncoder(nn.Module):
     def _summary(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
         """(B, T) -> (B, H), of both directions (B, 2H)."""
         directions = 2 if self.lstm.bidirectional else 1
+        read = partial(self._gates, tokens.t())
         if int8.wanted():
             weights = self._kept.get(self.lstm, lambda: int8_lstm.weights_of(self.lstm))
-            read = partial(self._gates, tokens.t())
             steps, last = int8_lstm.run(self.lstm, weights, read, tokens.t().shape, lengths)
         elif unrolled.suits(self.lstm, *tokens.shape):
-            steps, last = unrolled.run(self.lstm, partial(self._gates, tokens.t()), lengths=lengths)
+            steps, last = unrolled.run(self.lstm, read, lengths=lengths)
         elif lengths is not None:
             steps, last = recurrence.run_lengths(self.lstm, self.input(tokens), lengths)
         else:

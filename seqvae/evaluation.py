@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from seqvae.batch import Batch
 from seqvae.information import active_units, information
-from seqvae.objectives import importance_weighted_bound, length_mask, prior_like, rate_per_dimension
+from seqvae.objectives import importance_weighted_bound, prior_like, rate_per_dimension
 from seqvae.sampling import generate
 from seqvae.softmax import CELLS
 from seqvae.vae import SequenceVAE
@@ -79,7 +79,7 @@ def evaluate(
         if free_running:
             ids = _reconstructed(model, posterior.loc, moved.tokens.shape[1])
             sums |= _right(ids, moved, starts, "free_running")
-            sums["exact"] = ((ids == moved.tokens) | ~_counted(moved)).all(-1).sum()
+            sums["exact"] = ((ids == moved.tokens) | ~moved.counted).all(-1).sum()
         if samples:
             sums["iw_nll"] = -_importance_weighted(model, moved, posterior, samples, generator).sum()
         for name, value in sums.items():
@@ -142,15 +142,8 @@ def _reconstructed(model: SequenceVAE, z: Tensor, T: int) -> Tensor:
     return generate(model.decoder, z, min(T + 1, model.config.length), temperature=0.0)[:, :T]
 
 
-def _counted(batch: Batch) -> Tensor:
-    """Which tokens (B, T) belong to the sequences."""
-    if batch.lengths is None:
-        return torch.ones_like(batch.tokens, dtype=torch.bool)
-    return length_mask(batch.lengths, batch.tokens.shape[1])
-
-
 def _right(ids: Tensor, batch: Batch, starts: Tensor | None, kind: str) -> dict[str, Tensor]:
-    counted = _counted(batch)
+    counted = batch.counted
     right = (ids == batch.tokens) & counted
     sums = {f"token_{kind}": right.sum()}
     if starts is not None:

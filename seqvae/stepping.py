@@ -31,9 +31,14 @@ def product_dtype(weight: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
 
 
+def in_product_type(weight: Tensor) -> Tensor:
+    """A weight (K, O) in the type of products with it."""
+    return weight.to(product_dtype(weight)).contiguous()
+
+
 def laid_out(weight: Tensor) -> Tensor | Int8Weight:
     """A weight (K, O) as products of states with it are taken here."""
-    return Int8Weight.of(weight) if int8.wanted() else weight.to(product_dtype(weight)).contiguous()
+    return Int8Weight.of(weight) if int8.wanted() else in_product_type(weight)
 
 
 def scaled_weights(lstm: nn.LSTM, number: int) -> tuple[Tensor, Tensor, Tensor]:
