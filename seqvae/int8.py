@@ -13,11 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 LARGEST = 127
+WORTH_PACKING = 2**21  # numbers of a weight
+ZERO = 128  # what stands for it in numbers without a sign
 
 _asked_for: ContextVar[bool] = ContextVar("int8", default=False)
 
@@ -46,6 +49,11 @@ def is_fast() -> bool:
     return hasattr(torch, "_int_mm") and getattr(torch.cpu, "_is_vnni_supported", lambda: False)()
 
 
+def packs() -> bool:
+    """Whether torch has oneDNN's products with weights laid out before, under names as private."""
+    return hasattr(torch.ops.onednn, "qlinear_pointwise") and hasattr(torch.ops.onednn, "qlinear_prepack")
+
+
 @dataclass(frozen=True)
 class Int8Weight:
     """A weight (K, O) for products with what lies within -1 and 1."""
@@ -70,7 +78,29 @@ class Int8Weight:
         """Of states and of products."""
         return self.scale.dtype
 
+    def is_best_packed(self, rows: int) -> bool:
+        """Whether oneDNN's product of so many rows is the faster one, which spares laying out the weight at each call.
+
+        A small weight is laid out faster than oneDNN is called, and of a single row `_int_mm` needs no layout.
+        """
+        return rows > 1 and self.numbers.numel() >= WORTH_PACKING and self.dtype == torch.float32 and packs()
+
     def plus(self, addend: Tensor, x: Tensor) -> Tensor:
         """addend + x W: (B, K) -> (B, O)."""
         numbers = (x * LARGEST).round_().to(torch.int8)
+        if self.is_best_packed(len(x)):
+            return self._packed_product(numbers).add_(addend)
         return torch.addcmul(addend, torch._int_mm(numbers, self.numbers).to(self.dtype), self.scale)
+
+    def _packed_product(self, numbers: Tensor) -> Tensor:
+        above_zero = numbers.view(torch.uint8).bitwise_xor_(ZERO)  # n + 128: what oneDNN multiplies natively
+        weight, zeros = self._packed
+        return torch.ops.onednn.qlinear_pointwise(
+            above_zero, 1.0, ZERO, weight, self.scale, zeros, None, 1.0, 0, self.dtype, "none", [], ""
+        )
+
+    @cached_property
+    def _packed(self) -> tuple[Tensor, Tensor]:
+        """The numbers as oneDNN lays them out, and the zero of each column."""
+        zeros = torch.zeros_like(self.scale, dtype=torch.int32)
+        return torch.ops.onednn.qlinear_prepack(self.numbers.t(), None), zeros

@@ -33,12 +33,13 @@ def int8(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
     from torch import Tensor
 
-    from seqvae.int8 import is_fast
+    from seqvae import int8
 
     def product(x: Tensor, weight: Tensor, out: Tensor | None = None) -> Tensor:
         found = x.int() @ weight.int()
         return found if out is None else out.copy_(found)
 
-    if not is_fast():
+    if not int8.is_fast():
+        monkeypatch.setattr(int8, "packs", lambda: False)
         monkeypatch.setattr(torch, "_int_mm", product, raising=False)
         monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: True, raising=False)

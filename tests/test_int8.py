@@ -12,12 +12,12 @@ from test_unrolled import MODELS as ENCODERS
 from torch import Tensor
 
 import seqvae
-from seqvae import few, int8_lstm, sampling
+from seqvae import few, int8, int8_lstm, sampling
 from seqvae.beam import beam_search
 from seqvae.config import INFERENCE_PRECISIONS, MUSIC, ModelConfig
 from seqvae.devices import autocast, choose_precision
 from seqvae.errors import OptionError
-from seqvae.int8 import Int8Weight, int8_products, wanted
+from seqvae.int8 import Int8Weight, int8_products, is_fast, packs, wanted
 from seqvae.sampling import generate
 from seqvae.vae import SequenceVAE
 
@@ -82,10 +82,47 @@ def test_a_product_is_that_of_what_was_rounded_and_near_the_exact_one() -> None:
 
 @pytest.mark.parametrize("rows", [1, 3, 200])
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_the_largest_numbers_do_not_saturate(rows: int, sign: float) -> None:
-    states, weight = torch.ones(rows, 2048), sign * torch.ones(2048, 3)
-    found = Int8Weight.of(weight).plus(torch.zeros(rows, 3), states)
-    torch.testing.assert_close(found, torch.full((rows, 3), sign * 2048.0))
+@pytest.mark.parametrize("columns", [3, 1024])
+def test_the_largest_numbers_do_not_saturate(rows: int, sign: float, columns: int) -> None:
+    states, weight = torch.ones(rows, 2048), sign * torch.ones(2048, columns)
+    found = Int8Weight.of(weight).plus(torch.zeros(rows, columns), states)
+    torch.testing.assert_close(found, torch.full((rows, columns), sign * 2048.0))
+
+
+needs_packed = pytest.mark.skipif(not (packs() and is_fast()), reason="needs AVX-512 VNNI and oneDNN's products")
+
+
+@needs_packed
+@pytest.mark.parametrize("rows", [2, 65])
+@pytest.mark.parametrize(("K", "columns"), [(40, 9), (256, 100)])
+def test_packed_products_are_the_same(rows: int, K: int, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    x, held = torch.rand(rows, K) * 2 - 1, Int8Weight.of(torch.randn(K, columns))
+    x[0] = 1.0
+    x[1] = -1.0
+    exact = (x * 127).round().double() @ held.numbers.double() * held.scale.double()
+    for addend in (torch.randn(rows, columns), torch.randn(columns)):
+        expected = (addend + exact).float()
+        torch.testing.assert_close(held.plus(addend, x), expected)
+        with monkeypatch.context() as patch:
+            patch.setattr(int8, "WORTH_PACKING", 0)
+            assert held.is_best_packed(rows)
+            torch.testing.assert_close(held.plus(addend, x), expected)
+
+
+@needs_packed
+@pytest.mark.parametrize("rows", [few.ROWS, few.ROWS + 1])
+def test_packed_products_decode_and_encode_the_same(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever takes the steps: `few`, or torch's."""
+    model, ids, states = decoding(MODELS["melodies"]).float(), [], []
+    z, tokens = latents(model, rows).float(), torch.arange(rows * 6).view(rows, 6) % 7
+    for large in (0, 2**60):
+        monkeypatch.setattr(int8, "WORTH_PACKING", large)
+        with torch.no_grad(), int8_products():
+            ids.append(generate(model.decoder, z, 6, generator=torch.Generator().manual_seed(3)))
+            states.append(model.encoder.summarised(tokens))
+    assert torch.equal(*ids)
+    torch.testing.assert_close(*states)
 
 
 @pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
