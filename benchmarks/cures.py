@@ -219,7 +219,8 @@ def main() -> None:
     print(f"MI cannot exceed ln {N} = {math.log(N):.2f}; AU, of {MODEL.latent_size}: variance above 0.01\n")
     found = measured(options.out)
     print(table(found))
-    draw(found, options.out / "cures.png")
+    if found:
+        draw(found, options.out / "cures.png")
 
 
 if __name__ == "__main__":

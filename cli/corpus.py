@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cli.console import note, say
-from data_prep.files import taken
+from data_prep.errors import InputError
 from data_prep.wording import count
 from seqvae.errors import OptionError
 
@@ -29,7 +29,7 @@ def corpus(
       seqvae corpus
       seqvae corpus oneills1850 ryansMammoth --out tunes
     """
-    from data_prep.corpus import corpus_books, write_corpus
+    from data_prep.corpus import check_place, corpus_books, write_corpus
 
     books = corpus_books()
     if not names:
@@ -37,14 +37,12 @@ def corpus(
             raise OptionError(f"--out {out}: say which books to write; there are {', '.join(books)}")
         say("\n".join(f"{book.name:14} {book.description}; {book.licence}" for book in books.values()))
         return
-    for name in names:
-        if name not in books:
-            raise OptionError(f"no book is named {name}; there are {', '.join(books)}")
     if out is None:
         raise OptionError("--out is missing: the folder to write the tunes to")
-    for folder in (out / name for name in names):
-        if taken(folder) and not force:
-            raise OptionError(f"{folder} exists: write into it with --force, or choose another --out")
+    try:
+        check_place(names, out, force)
+    except InputError as error:
+        raise OptionError(str(error)) from None
     report = write_corpus(names, out, force=force, progress=True)
     for book, title, reason in report.skipped:
         note(f"left out: {book}, {title}: {reason}")

@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Callable, Sequence
-from itertools import chain, count
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from cli.console import note
 from data_prep.errors import InputError
-from data_prep.files import is_path, named_sources
+from data_prep.files import DistinctNames, is_path, named_sources
 from seqvae.config import TEXT
 from seqvae.errors import OptionError
 
@@ -51,12 +50,8 @@ def find(items: Sequence[str], vae: "TrainedModel") -> list[Given]:
 
 def file_names(found: Sequence[Given]) -> list[str]:
     """A file name without suffix for each file, no two the same: sub/tune.mid -> sub-tune."""
-    names: dict[str, None] = {}
-    for given in found:
-        plain = "-".join(PurePosixPath(given.name).with_suffix("").parts).lstrip("-/")
-        numbered = (f"{plain}-{number}" for number in count(2))
-        names[next(name for name in chain([plain], numbered) if name not in names)] = None
-    return list(names)
+    names = DistinctNames()
+    return [names.of("-".join(PurePosixPath(given.name).with_suffix("").parts).lstrip("-/")) for given in found]
 
 
 def each(found: Sequence[Given], work: Callable[[Path | str], T]) -> list[tuple[int, T]]:

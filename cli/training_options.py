@@ -149,7 +149,7 @@ def with_training_options(config: Config, given: Mapping[str, Any]) -> Config:
     return changed
 
 
-OF_LATENTS = ("beta", "annealing", "encoder_drop", "encoder_mask", "encoder_swap", "summary", "latent_to")
+OF_LATENTS = ("beta", "annealing", "summary", "latent_to")  # checks.py knows those whose default is to be off
 
 
 def _refuse_what_phases_set(config: Config, changes: Mapping[str, Any], given: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from data_prep import midi, tunebook
 from data_prep.errors import InputError
-from data_prep.files import slugify, taken
+from data_prep.files import DistinctNames, slugify, taken
 from data_prep.meters import DEFAULT_TEMPO
 from data_prep.notation import decoded, read_tunes
 from data_prep.piece import Piece
@@ -59,7 +59,7 @@ def corpus_tunes(name: str, skipped: list[tuple[str, str]] | None = None) -> Ite
     """
     for tune in _book(name).texts():
         pieces, failed = read_tunes([tune])
-        yield from pieces
+        yield from pieces.values()
         if skipped is not None:
             skipped += failed
 
@@ -67,7 +67,7 @@ def corpus_tunes(name: str, skipped: list[tuple[str, str]] | None = None) -> Ite
 def _book(name: str) -> Book:
     books = corpus_books()
     if name not in books:
-        raise InputError(f"there is no book {name!r} in the corpus; there are: {', '.join(books) or 'none'}")
+        raise InputError(f"no book is named {name}; there are {', '.join(books) or 'none'}")
     return books[name]
 
 
@@ -79,6 +79,13 @@ class CorpusReport:
     skipped: list[tuple[str, str, str]]
 
 
+def check_place(names: Sequence[str], out: Path, force: bool) -> None:
+    """Raises InputError where a name is of no book, or its folder in `out` holds something and `force` is not given."""
+    for folder in [out / _book(name).name for name in names]:
+        if taken(folder) and not force:
+            raise InputError(f"{folder} exists: write into it with --force, or choose another --out")
+
+
 def write_corpus(names: Sequence[str], out: Path, *, force: bool = False, progress: bool = False) -> CorpusReport:
     """Write every tune of the books as MIDI: out/BOOK/title-of-the-tune.mid.
 
@@ -87,26 +94,17 @@ def write_corpus(names: Sequence[str], out: Path, *, force: bool = False, progre
     """
     from tqdm import tqdm
 
+    check_place(names, out, force)
     books = [_book(name) for name in dict.fromkeys(names)]
-    for folder in (out / book.name for book in books):
-        if taken(folder) and not force:
-            raise InputError(f"{folder} exists; choose another folder, or --force to write into it")
     written: Counter[str] = Counter()
     skipped: list[tuple[str, str, str]] = []
     for book in books:
-        slugs: Counter[str] = Counter()
+        titles = DistinctNames()
         failed: list[tuple[str, str]] = []
         tunes = corpus_tunes(book.name, failed)
         for piece in tqdm(tunes, book.name, unit=" tunes", disable=None if progress else True):
             piece = replace(piece, tempos=piece.tempos or ((0, DEFAULT_TEMPO),))  # a file is to say how it is meant
-            midi.write(piece, out / book.name / f"{_free_slug(piece.name, slugs)}.mid")
+            midi.write(piece, out / book.name / f"{titles.of(slugify(piece.name))}.mid")
             written[book.name] += 1
         skipped += [(book.name, title, reason) for title, reason in failed]
     return CorpusReport(dict(written), skipped)
-
-
-def _free_slug(title: str, slugs: Counter[str]) -> str:
-    """A title as a file name; the second of its kind gets a number."""
-    slug = slugify(title)
-    slugs[slug] += 1
-    return slug if slugs[slug] == 1 else f"{slug}-{slugs[slug]}"

@@ -265,7 +265,10 @@ def fingerprint(
     test: Sequence[Path] = (),
     vocabulary: TextTokenizer | None = None,
 ) -> str:
-    """A hash of the files' names, sizes and times of change, the options and the version of what is made of them."""
+    """A hash of the files' names, sizes and times of change, the options and the version of what is made of them.
+
+    Raises InputError as `prepare` does, where a source is missing or has nothing of the kind.
+    """
     return _fingerprint(_groups(sources, options, valid, test), options, vocabulary)
 
 
@@ -307,7 +310,10 @@ def cached(
     progress: bool = False,
     vocabulary: TextTokenizer | None = None,
 ) -> Dataset:
-    """The dataset of these sources in `folder`: as it is if they have not changed (`reused`), else prepared anew."""
+    """The dataset of these sources in `folder`: as it is if they have not changed (`reused`), else prepared anew.
+
+    Raises InputError as `prepare` does.
+    """
     if is_dataset(folder):
         try:
             dataset = open_dataset(folder)

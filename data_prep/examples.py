@@ -19,7 +19,7 @@ from data_prep.errors import InputError
 from data_prep.files import is_path
 from data_prep.meters import steps_per_bar
 from data_prep.piece import Piece
-from data_prep.reading import read_pieces
+from data_prep.reading import read_all
 from data_prep.text import clean, sentences, why_none
 from data_prep.tokenizers.melody import NO_EVENT, NOTE_OFF
 from data_prep.tokenizers.text import TextTokenizer
@@ -67,17 +67,17 @@ def examples(path: Path, options: MelodyOptions) -> list[Example]:
         InputError: the file cannot be read, or has no melody of the wanted kind; it names the file and the reason.
     """
     path = Path(path)
-    pieces = read_pieces(path)
+    pieces, failed = read_all(path)
     found: list[Example] = []
     reasons: list[str] = []
-    for number, piece in enumerate(pieces, 1):
-        source = f"{path}#{number}" if len(pieces) > 1 else str(path)
+    for number, piece in pieces.items():
+        source = f"{path}#{number}" if len(pieces) + len(failed) > 1 else str(path)
         try:
             found += _of_piece(piece, source, options)
         except InputError as error:
             reasons.append(str(error))
     if not found:
-        raise InputError(f"{path}: {reasons[0]}")
+        raise InputError(f"{path}: {[*reasons, *(reason for _, reason in failed)][0]}")
     return found
 
 

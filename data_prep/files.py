@@ -14,6 +14,7 @@ import re
 import secrets
 import shutil
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -162,6 +163,22 @@ def slugify(title: str) -> str:
     """Lower-case letters and digits joined by hyphens: safe as a file name everywhere."""
     plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain.replace("'", "")).strip("-")[:60].strip("-") or "untitled"
+
+
+class DistinctNames:
+    """Names of which no two are the same: after "jig" the next one of this name is "jig-2"."""
+
+    def __init__(self) -> None:
+        self._times: Counter[str] = Counter()  # each name was given, or its numbers tried
+
+    def of(self, name: str) -> str:
+        """The name itself if it is still free, else with the first number that is."""
+        found = name
+        while found in self._times:
+            self._times[name] += 1
+            found = f"{name}-{self._times[name]}"
+        self._times[found] = 1
+        return found
 
 
 @contextmanager

@@ -60,7 +60,7 @@ def load(source: Source, options: MelodyOptions) -> Loaded:
         return Loaded(tunes, [(source.name, _reason(error, source))])
     skipped = [(f"{source.name}: {title}", reason) for title, reason in failed]
     many = source.path.suffix.lower() == ".abc"
-    for number, piece in enumerate(pieces, 1):
+    for number, piece in pieces.items():
         name = f"{source.name}#{number}" if many else source.name
         try:
             found = windows.windows(piece, options)

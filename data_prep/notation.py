@@ -22,8 +22,8 @@ from data_prep.errors import InputError
 from data_prep.piece import Piece
 
 
-def read_all(path: Path) -> tuple[list[Piece], list[tuple[str, str]]]:
-    """The pieces in a notation file, and (title, reason) of the tunes that could not be read."""
+def read_all(path: Path) -> tuple[dict[int, Piece], list[tuple[str, str]]]:
+    """The pieces in a notation file by their number in it, and (title, reason) of the tunes that could not be read."""
     path = Path(path)
     try:
         data = streams.score_bytes(path)
@@ -43,19 +43,19 @@ def read_all(path: Path) -> tuple[list[Piece], list[tuple[str, str]]]:
     return _each([data], lambda xml: streams.parse_xml(xml, path.stem), lambda _: path.stem)
 
 
-def read_tunes(tunes: Sequence[str]) -> tuple[list[Piece], list[tuple[str, str]]]:
-    """The pieces of tunes in ABC, and (title, reason) of those that could not be read."""
+def read_tunes(tunes: Sequence[str]) -> tuple[dict[int, Piece], list[tuple[str, str]]]:
+    """The pieces of tunes in ABC by their number, from 1, and (title, reason) of those that could not be read."""
     return _each(tunes, tunebook.parse, tunebook.title)
 
 
 def _each(
     tunes: Sequence[Any], parse: Callable[[Any], Piece], title: Callable[[Any], str]
-) -> tuple[list[Piece], list[tuple[str, str]]]:
-    pieces, skipped = [], []
+) -> tuple[dict[int, Piece], list[tuple[str, str]]]:
+    pieces, skipped = {}, []
     with _quiet():
-        for tune in tunes:
+        for number, tune in enumerate(tunes, 1):
             try:
-                pieces.append(parse(tune))
+                pieces[number] = parse(tune)
             except RecursionError:
                 skipped.append((title(tune), "it is nested too deeply"))
             except Exception as error:  # music21 fails in as many ways as there are wrong files

@@ -19,12 +19,12 @@ def read_pieces(path: Path) -> list[Piece]:
     """
     pieces, skipped = read_all(path)
     if not pieces:
-        raise InputError(f"{path}: {skipped[0][1] if skipped else 'there is no tune in it'}")
-    return pieces
+        raise InputError(f"{path}: {skipped[0][1]}")
+    return list(pieces.values())
 
 
-def read_all(path: Path) -> tuple[list[Piece], list[tuple[str, str]]]:
-    """The pieces in a file, and (title, reason) of the tunes in it that cannot be read.
+def read_all(path: Path) -> tuple[dict[int, Piece], list[tuple[str, str]]]:
+    """The pieces in a file by their number in it, from 1, and (title, reason) of the tunes that cannot be read.
 
     Raises:
         InputError: the file is missing, of an unknown kind, or cannot be read at all.
@@ -34,7 +34,7 @@ def read_all(path: Path) -> tuple[list[Piece], list[tuple[str, str]]]:
     if path.suffix.lower() in MIDI_SUFFIXES:
         from data_prep import midi
 
-        return [midi.read(path)], []
+        return {1: midi.read(path)}, []
     from data_prep import notation
 
     return notation.read_all(path)

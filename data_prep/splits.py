@@ -167,13 +167,15 @@ def by_hash(hashes: np.ndarray, shares: tuple[float, float, float]) -> np.ndarra
 def in_time(tune: np.ndarray, shares: tuple[float, float, float]) -> np.ndarray:
     """The split of each window (N,) when the tunes are too few: every tune's beginning, middle and end.
 
-    Of three windows or more each split with a share gets one.
+    Of three windows or more each split with a share gets one, train first.
     """
     counts = np.bincount(tune)
     starts = np.cumsum(counts) - counts
     rank = np.arange(len(tune)) - starts[tune]
     test = np.where(counts >= 3, np.maximum(1, np.rint(counts * shares[2])), 0) * (shares[2] > 0)
     valid = np.where(counts >= 3, np.maximum(1, np.rint(counts * shares[1])), 0) * (shares[1] > 0)
+    test = np.minimum(test, np.maximum(counts - 1 - (shares[1] > 0), 0))
+    valid = np.minimum(valid, np.maximum(counts - 1 - test, 0))
     left = counts[tune] - rank
     return np.where(left <= test[tune], 2, np.where(left <= (test + valid)[tune], 1, 0)).astype(np.int8)
 

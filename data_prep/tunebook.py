@@ -17,6 +17,7 @@ from data_prep.errors import InputError
 from data_prep.meters import is_tempo
 from data_prep.piece import Piece
 
+_OTHER_CLEF = re.compile(r"treble|alto|tenor|perc|none", re.IGNORECASE)  # which sound as written
 _TUNE = re.compile(r"^(?=X:)", re.MULTILINE)
 _FIELD = re.compile(r"[A-Za-z]:(?![|:])")  # not the end of a repeat after a note
 _INLINE = re.compile(r"\[([A-Za-z]:[^\]\n]*)\]")
@@ -120,7 +121,9 @@ class _Writer:
         elif token.isTempo():
             self._tempo(token)
         elif token.isKey():
-            self.shift = token.getClefObject()[1] or self.shift
+            shift = token.getClefObject()[1]
+            if shift or _OTHER_CLEF.search(token.data):  # without a clef it keeps its own
+                self.shift = shift or 0
 
     def _tempo(self, token: Any) -> None:
         try:

@@ -127,7 +127,8 @@ def _check_latents(training: TrainConfig, model: ModelConfig) -> None:
     """A language model has no latents that anything could be done to."""
     if model.latent_size:
         return
-    for option in ("free_bits", "mmd", "adversarial", "whiten", "aggressive"):
+    of_latents = ("free_bits", "mmd", "adversarial", "whiten", "aggressive")
+    for option in (*of_latents, "encoder_drop", "encoder_mask", "encoder_swap"):
         if getattr(training, option):
             raise OptionError(f"--{settings.spelled(option)}: a model without latents has none for it")
     if model.posterior != "gaussian":

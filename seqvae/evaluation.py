@@ -38,7 +38,7 @@ def evaluate(
     """Averages over all sequences of `batches`, in nats a sequence and in shares of 1.
 
     Args:
-        model: on the device to use; its mode and parameters stay as they are.
+        model: in eval mode, on the device to use; its parameters stay as they are.
         batches: the sequences, on any device.
         note_on: (V) bool, the ids that start a note; None leaves out what counts them.
         samples: number of importance samples for `iw_nll`; 0 leaves it out.
@@ -158,7 +158,9 @@ def _importance_weighted(
     """Bounds on log p(x): (B)."""
     joint, log_posterior = [], []
     prior = prior_like(posterior)
-    at_once = max(1, CELLS // (batch.tokens.numel() * model.config.vocabulary_size))
+    config = model.config
+    widest = max(config.vocabulary_size, 4 * config.decoder_size)  # of what is held of a token: logits, or gates
+    at_once = max(1, CELLS // (batch.tokens.numel() * widest))
     for start in range(0, samples, at_once):
         z = _draw(posterior, min(at_once, samples - start), generator)
         joint.append(prior.log_prob(z).sum(-1) - _distortions(model, batch, z))

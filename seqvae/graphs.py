@@ -8,7 +8,7 @@ import gc
 import threading
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -92,6 +92,3 @@ class Recordings:
         while len(self._seen) > MOST:
             del self._seen[next(iter(self._seen))]
         return work(*inputs) if recording is None else recording(*inputs)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_record": self._record, "_seen": {}}  # they are bound to the memory of these very weights

@@ -9,10 +9,13 @@ T = TypeVar("T")
 
 
 class Kept(Generic[T]):
-    """The last thing that was made."""
+    """The last thing that was made. A copy, of other weights, begins with nothing."""
 
     def __init__(self) -> None:
         self._held: tuple[tuple[object, ...], T] | None = None
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"_held": None}
 
     def get(self, module: nn.Module, make: Callable[[], T], *asked_for: object) -> T:
         """What `make` gives, or gave when the parameters and what is asked for were the same."""

@@ -87,19 +87,28 @@ class Latents:
         for name in ("scale", "source", PLACE[kind], "tempo"):
             if name in found and len(np.atleast_1d(found[name])) != N:
                 raise ModelError(f"{path}: '{name}' has {len(np.atleast_1d(found[name]))} rows, 'mean' has {N}")
+        scale = found.get("scale", np.zeros_like(mean))
+        if scale.shape != mean.shape or not _possible_scales(scale):
+            raise ModelError(
+                f"{path}: 'scale' must have the shape of 'mean', {mean.shape}, of finite values that are 0 or more"
+            )
         if "tempo" in found and not possible_tempos(found["tempo"]).all():
             raise ModelError(
                 f"{path}: 'tempo' has values that no MIDI file can hold, not from {SLOWEST:.2f} to {FASTEST:,.0f}"
             )
         return cls(
             mean,
-            scale=found.get("scale", np.zeros_like(mean)).astype(np.float32),
+            scale=scale.astype(np.float32),
             source=[str(name) for name in found.get("source", np.array([path.stem] * N))],
             place=[int(place) for place in found.get(PLACE[kind], np.ones(N))],
             tempo=[float(tempo) for tempo in found["tempo"]] if "tempo" in found else None,
             model=str(found.get("model", "")),
             kind=kind,
         )
+
+
+def _possible_scales(scale: np.ndarray) -> bool:
+    return np.issubdtype(scale.dtype, np.floating) and bool((np.isfinite(scale) & (scale >= 0)).all())
 
 
 def possible_tempos(tempo: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from seqvae.errors import ModelError
+from seqvae.run_folder import METRICS_FILE
 from seqvae.writing import write_atomically
 
 FIGURES = ("loss", "distortion", "rate", "beta")
@@ -85,7 +86,7 @@ class MetricsLog:
     """Appends a row for each validation; those of steps that a resumed run makes again are dropped first."""
 
     def __init__(self, run: Path, keep_steps: int = 0) -> None:
-        self._path = run / "metrics.csv"
+        self._path = run / METRICS_FILE
         try:
             self._rows = [row for row in self._read() if int(row["step"]) <= keep_steps]
         except (KeyError, TypeError, ValueError):

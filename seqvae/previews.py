@@ -26,6 +26,7 @@ class Previews:
     """
 
     def __init__(self, dataset: Path, every: float = 60.0, count: int = 4) -> None:
+        """Raises data_prep's InputError when the folder is no dataset."""
         self._data = SequenceData(dataset)
         self._every, self._count = every, count
         self._next = 0.0  # of time.monotonic()

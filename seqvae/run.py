@@ -27,7 +27,7 @@ from seqvae.errors import OptionError, TrainingError
 from seqvae.metrics import Averages, MetricsLog
 from seqvae.optimization import Optimization
 from seqvae.progress import Progress
-from seqvae.run_folder import CONFIG_FILE, MODEL_FILE, STATE_FILE, check_place, check_spared, read_config
+from seqvae.run_folder import CONFIG_FILE, METRICS_FILE, MODEL_FILE, STATE_FILE, check_place, check_spared, read_config
 from seqvae.settling import settle
 from seqvae.starting import first_weights
 from seqvae.vae import SequenceVAE
@@ -99,9 +99,11 @@ class Run:
     def _coming(self) -> Iterator[Batch]:
         """The batches that come next, as many as tell how latents lie."""
         size, seed, transpose = self.training.batch_size, self.training.seed, self.training.transpose
-        steps = math.ceil(min(TELLING, len(self.data.train)) / size)
-        for index in range(self.batch_index, self.batch_index + steps):
-            yield self.data.training_batch(index, size, seed, transpose).to(self.device)
+        told, index = 0, self.batch_index
+        while told < min(TELLING, len(self.data.train)):
+            batch = self.data.training_batch(index, size, seed, transpose)
+            yield batch.to(self.device)
+            told, index = told + len(batch.tokens), index + 1
 
     def look(self) -> None:
         """Wait for the steps made so far, and take up what they gave."""
@@ -251,7 +253,7 @@ def _open_folder(out: Path, config: Config, *, anew: bool) -> None:
         out.rename(aside)  # where that cannot be, the old run stays whole
         shutil.rmtree(aside)
     out.mkdir(parents=True, exist_ok=True)
-    for name in (STATE_FILE, MODEL_FILE):
+    for name in (STATE_FILE, MODEL_FILE, CONFIG_FILE, METRICS_FILE):
         for unfinished in out.glob(f".{name}.*"):  # of a process that was killed while it wrote
             unfinished.unlink()
     toml = config.to_toml()

@@ -8,7 +8,7 @@ from pathlib import Path
 from seqvae.config import Config
 from seqvae.errors import OptionError
 
-CONFIG_FILE, MODEL_FILE, STATE_FILE = "config.toml", "model.safetensors", "last.pt"
+CONFIG_FILE, MODEL_FILE, STATE_FILE, METRICS_FILE = "config.toml", "model.safetensors", "last.pt", "metrics.csv"
 
 
 def check_place(run: Path, resume: bool, force: bool) -> None:

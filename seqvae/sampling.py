@@ -70,7 +70,7 @@ def decode(
 
 
 def filtered(logits: Tensor, top_k: int | None = None, top_p: float | None = None) -> Tensor:
-    """Rule out all but the `top_k` most likely ids, and all beyond the smallest set of probability `top_p`.
+    """Rule out all but the `top_k` most likely ids (and their equals), and all beyond the smallest set of `top_p`.
 
     Args:
         logits: (..., V), of the distribution that is drawn from (temperature already applied).
@@ -113,7 +113,8 @@ def _inverted(logits: Tensor, uniform: Tensor) -> Tensor:
     sums = logits.softmax(-1, dtype=dtype).cumsum(-1)
     total = sums[..., -1:]  # 1, but for rounding; what stays below it falls on an id that can be
     place = torch.minimum(uniform * total, total.nextafter(torch.zeros_like(total)))
-    return torch.searchsorted(sums, place, right=True).squeeze(-1)
+    found = torch.searchsorted(sums, place, right=True).squeeze(-1)
+    return found.clamp_max_(logits.shape[-1] - 1)  # of logits that are not finite an id too; whoever trains skips them
 
 
 def gumbel(shape: Sequence[int], generator: torch.Generator | None, device: torch.device) -> Tensor:

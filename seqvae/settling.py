@@ -25,11 +25,13 @@ def settle(model: SequenceVAE, batches: Iterable[Batch]) -> None:
 
     Args:
         model: with posterior = "batch-norm", on any device, in any mode.
-        batches: several sequences, on the model's device.
+        batches: on the model's device; of a single sequence nothing is learnt.
     """
     encoder = cast(LSTMEncoder, model.encoder)
     linear, norm = cast(tuple[nn.Linear, FixedSpread], tuple(cast(nn.Sequential, encoder.mean)))
     summaries = torch.cat([encoder.summarised(batch.tokens, batch.lengths) for batch in batches])
+    if len(summaries) < 2:
+        return
     with torch.autocast(summaries.device.type, enabled=False):  # as the posterior itself takes them
         means = linear(summaries).cpu().double()  # MPS has no float64
     for buffer, found in ((norm.running_mean, means.mean(0)), (norm.running_var, means.var(0))):

@@ -75,6 +75,7 @@ def load(model: str | Path | None = None, device: str = "auto", precision: str =
     Raises:
         ModelError: there is none, or it is damaged.
         OptionError: the device is not there, or has no such products.
+        InputError: its tokenizer cannot be made, for one because the package `tokenizers` is missing.
     """
     keep_freed_memory()
     path = find_model(model)
@@ -337,6 +338,7 @@ class TrainedModel:
 
         Raises:
             ModelError: the dataset has another tokenizer than the model, or the split is empty.
+            InputError: the folder is no dataset, or a damaged one.
             OptionError: there is no sequence, or samples or seed are out of range.
         """
         seed = given.seed(seed)
@@ -374,6 +376,8 @@ class TrainedModel:
 
     def _read_music(self, item: Item, bar: int | None, every: bool) -> list[Example]:
         if isinstance(item, Score):
+            if bar not in (None, 1):
+                raise OptionError(f"--bar {bar}: a score is taken from its beginning")
             return [Example(self.tokenizer.encode(item), item.name or "score", 1, item.tempo, "")]
         if not os.path.exists(item) and Path(item).suffix.lower() not in SUFFIXES:
             raise InputError(f"{item} does not exist; model '{self.name}' reads music, for sentences take one of text")

@@ -66,8 +66,8 @@ def train(
         config: the settings; vocabulary and length are taken from the dataset's tokenizer.
         dataset: a folder made by data_prep.dataset.prepare.
         out: the run folder; it must not exist unless `resume` or `force` says what to do with it.
-        resume: go on where the run in `out` stopped; only budget, patience, validate_every, device, precision,
-            accumulate and the number of processes may differ from before.
+        resume: go on where the run in `out` stopped; only budget, patience, device, precision, accumulate, the number
+            of processes and, unless weights depend on it (whiten, aggressive, plateau), validate_every may differ.
         force: replace the run in `out`.
         progress: show a progress line when stderr is a terminal.
         on_validation: called with the model, the run folder and the step, for previews.

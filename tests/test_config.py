@@ -152,10 +152,13 @@ def test_settings_are_named_as_the_command_line_spells_them() -> None:
         check(wrong)
 
 
-@pytest.mark.parametrize("option", ["free_bits", "mmd", "adversarial", "whiten", "aggressive"])
+OF_LATENTS = ["free_bits", "mmd", "adversarial", "whiten", "aggressive", "encoder_drop", "encoder_mask", "encoder_swap"]
+
+
+@pytest.mark.parametrize("option", OF_LATENTS)
 def test_a_language_model_takes_nothing_that_is_for_latents(option: str) -> None:
     language_model = ModelConfig(latent_size=0)
     check(Config(model=language_model, training=TrainConfig(steps=1)))
-    given = {option: True if option in ("whiten", "aggressive") else 1.0}
+    given = {option: True if option in ("whiten", "aggressive") else 0.5}
     with pytest.raises(OptionError, match=f"--{option.replace('_', '-')}: a model without latents"):
         check(Config(model=language_model, training=TrainConfig(steps=1, **given)))

@@ -37,6 +37,15 @@ def test_a_book_is_written_as_midi(tmp_path: Path, capfd: pytest.CaptureFixture[
     assert capfd.readouterr() == ("", "")
 
 
+def test_tunes_of_one_title_do_not_replace_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tune = "X:1\nT:{}\nM:4/4\nL:1/4\nK:C\nCDEF|\n"
+    (tmp_path / "book.abc").write_text("".join(map(tune.format, ("Jig", "Jig", "Jig 2"))))
+    book = corpus.Book("jigs", "", "", (tmp_path / "book.abc",))
+    monkeypatch.setattr(corpus, "corpus_books", lambda: {"jigs": book})
+    assert corpus.write_corpus(["jigs"], tmp_path).written == {"jigs": 3}
+    assert len(list((tmp_path / "jigs").iterdir())) == 3
+
+
 def test_samples_are_those_of_the_books() -> None:
     samples = sorted((Path(__file__).parents[1] / "samples" / "melodies").glob("*.mid"))
     assert 40 <= len(samples) <= 60

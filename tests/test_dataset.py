@@ -131,6 +131,15 @@ def test_one_file_is_split_in_time(tmp_path: Path) -> None:
     assert "too few different tunes" in data.summary()
 
 
+@pytest.mark.parametrize("shares", [(0.2, 0.4, 0.4), (0.01, 0.01, 0.98), (0.1, 0.9, 0.0), (0.1, 0.0, 0.9)])
+def test_train_gets_a_part_of_every_tune(shares: tuple[float, float, float]) -> None:
+    for count in range(1, 9):
+        parts = np.bincount(splits.in_time(np.zeros(count, int), shares), minlength=3)
+        assert parts[0]
+        if count >= 3:
+            assert (parts > 0).tolist() == [share > 0 for share in shares]
+
+
 def test_one_window_goes_to_train(tmp_path: Path) -> None:
     data = prepare([write_tune(tmp_path / "tune.mid", melody(1, bars=2))], tmp_path / "data", OPTIONS)
     assert [len(data.split(name)) for name in SPLITS] == [1, 0, 0]

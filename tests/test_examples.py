@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from data_prep.dataset import SPLITS, prepare
 from data_prep.errors import InputError
 from data_prep.examples import Example, examples, remarks, sentence, sentence_examples
 from data_prep.score import Note, Score
@@ -101,6 +102,18 @@ def test_a_book_of_tunes_gives_all_of_them(tmp_path: Path) -> None:
     (tmp_path / "book.abc").write_text("\n".join(book.format(*each) for each in ((1, "4/4"), (2, "3/4"), (3, "4/4"))))
     found = examples(tmp_path / "book.abc", MelodyOptions(bars=1))
     assert [Path(example.source).name for example in found] == ["book.abc#1"] * 2 + ["book.abc#3"] * 2
+
+
+def test_tunes_are_numbered_as_they_stand_in_their_book(tmp_path: Path) -> None:
+    tune = "X:{0}\nT:Tune {0}\nM:4/4\nL:1/8\nK:C\n{1}\n"
+    music = "CDEF GABc|cBAG FEDC|"
+    for name, tunes in {"book.abc": ("", music, music), "one.abc": ("", music)}.items():
+        (tmp_path / name).write_text("\n".join(tune.format(*each) for each in enumerate(tunes, 1)))
+    found = {name: examples(tmp_path / name, MelodyOptions(bars=2)) for name in ("book.abc", "one.abc")}
+    assert [Path(example.source).name for example in found["book.abc"]] == ["book.abc#2", "book.abc#3"]
+    assert [Path(example.source).name for example in found["one.abc"]] == ["one.abc#2"]
+    data = prepare([tmp_path / "book.abc"], tmp_path / "data", MelodyOptions(), workers=1)
+    assert {source for split in SPLITS for source, _ in data.index(split)} <= {"book.abc#2", "book.abc#3"}
 
 
 def test_reasons_come_with_the_file_they_are_about(tmp_path: Path) -> None:

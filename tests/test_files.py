@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from data_prep.errors import InputError
-from data_prep.files import atomic, find_sources, named_sources, remove, slugify
+from data_prep.files import DistinctNames, atomic, find_sources, named_sources, remove, slugify
 
 
 def make(root: Path, *names: str) -> None:
@@ -153,3 +153,15 @@ def test_slugs_are_file_names_everywhere() -> None:
     assert slugify("O'Neill's Rêverie, No. 2 -- Reel!") == "oneills-reverie-no-2-reel"
     assert slugify("CON/../..") == "con"
     assert slugify("茉莉花") == "untitled"
+
+
+def test_no_two_names_are_the_same() -> None:
+    names = DistinctNames()
+    assert [names.of(name) for name in ("jig", "jig", "jig-2", "reel", "jig", "jig-2")] == [
+        "jig",
+        "jig-2",
+        "jig-2-2",
+        "reel",
+        "jig-3",
+        "jig-2-3",
+    ]

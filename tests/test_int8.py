@@ -1,5 +1,6 @@
 """Products in int8: what they are, how far from exact ones, and where they are taken."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -318,3 +319,17 @@ def test_where_it_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "_is_vnni_supported", raising=False)  # a private name of torch's
     with pytest.raises(OptionError, match="--precision int8: needs --device cpu, and a processor with AVX-512 VNNI"):
         seqvae.load("melody-2bar", "cpu", "int8")
+
+
+@needs_packed
+def test_a_model_that_has_decoded_can_be_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(int8, "WORTH_PACKING", 0)
+    model = decoding(MODELS["melodies"]).float()
+    z = latents(model, 3).float()
+
+    def ids(model: SequenceVAE) -> Tensor:
+        with int8_products():
+            return generate(model.decoder, z, 6, generator=torch.Generator().manual_seed(3))
+
+    found = ids(model)
+    assert torch.equal(ids(copy.deepcopy(model)), found)

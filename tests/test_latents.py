@@ -79,6 +79,13 @@ def test_latents_of_sentences_have_lines_and_no_tempo(tmp_path: Path) -> None:
     assert (after.source, after.place, after.tempo, after.kind) == (["the cat sat"], [7], None, "text")
 
 
+@pytest.mark.parametrize("scale", [np.ones(4), np.full((4, 2), -1.0), np.full((4, 2), np.nan), np.full((4, 2), "1")])
+def test_scales_are_those_of_means(tmp_path: Path, scale: np.ndarray) -> None:
+    np.savez(tmp_path / "z.npz", mean=np.zeros((4, 2)), scale=scale)
+    with pytest.raises(ModelError, match=r"'scale' must have the shape of 'mean', \(4, 2\), of finite values"):
+        Latents.load(tmp_path / "z.npz")
+
+
 def test_only_mean_is_needed(tmp_path: Path) -> None:
     np.savez(tmp_path / "z.npz", mean=np.zeros((4, 2)))
     assert len(Latents.load(tmp_path / "z.npz")) == 4

@@ -114,6 +114,11 @@ def test_abc_inline_fields_and_voices(tmp_path: Path) -> None:
     assert piece.meters == ((0, 3, 4), (3 * piece.ticks_per_quarter, 2, 4))
 
 
+def test_abc_clefs_that_sound_lower_hold_until_another_one(tmp_path: Path) -> None:
+    piece = tune(tmp_path, "C4 D4|\nK:G\nC4 D4|\nK:C treble\nC4 D4|", key="C bass")
+    assert [pitch for *_, pitch in heads(piece)] == [36, 38, 36, 38, 60, 62]
+
+
 def test_abc_tempo(tmp_path: Path) -> None:
     piece = abc("X:1\nT:t\nM:4/4\nL:1/8\nQ:1/2=60\nK:C\nCDEF GABc|\nQ:Slowly\nc8|\n", tmp_path / "a.abc")[0]
     assert piece.tempos == ((0, 120.0),)
@@ -153,8 +158,11 @@ def test_a_book_gives_its_good_tunes_and_tells_the_others(tmp_path: Path, capfd:
     path = tmp_path / "book.abc"
     path.write_bytes(BOOK.replace("First", "Première").replace("\n", "\r\n").encode("latin-1"))
     pieces, skipped = read_all(path)
-    assert [(piece.name, piece.meters[0][1:]) for piece in pieces] == [("Première", (3, 4)), ("Second", (2, 4))]
-    assert [len(piece.tracks[0].notes) for piece in pieces] == [6, 5]
+    assert {number: (piece.name, piece.meters[0][1:]) for number, piece in pieces.items()} == {
+        1: ("Première", (3, 4)),
+        4: ("Second", (2, 4)),
+    }
+    assert [len(piece.tracks[0].notes) for piece in pieces.values()] == [6, 5]
     assert [title for title, _ in skipped] == ["Broken", "Silent"]
     assert skipped[1][1] == "no notes"
     assert capfd.readouterr() == ("", "")

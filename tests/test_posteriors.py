@@ -7,11 +7,13 @@ import pytest
 import torch
 from small_trainings import config, sentences
 
+from seqvae.batch import Batch
 from seqvae.checkpoint import load_model
 from seqvae.config import ModelConfig
 from seqvae.data import SequenceData
 from seqvae.objectives import rate_per_dimension
 from seqvae.posteriors import FixedSpread, scale_of_rate
+from seqvae.settling import settle
 from seqvae.training import train
 from seqvae.vae import SequenceVAE
 
@@ -69,6 +71,16 @@ def test_one_sequence_alone_is_normalised_as_at_rest() -> None:
 def test_means_at_rest_do_not_depend_on_their_neighbours() -> None:
     model = build(posterior="batch-norm").eval()
     torch.testing.assert_close(model.encode(TOKENS).loc[:3], model.encode(TOKENS[:3]).loc)
+
+
+def test_of_a_single_sequence_a_batch_norm_learns_nothing() -> None:
+    model = build(posterior="batch-norm")
+    settle(model, [Batch(TOKENS)])
+    norm = model.encoder.mean[1]
+    before = norm.running_mean.clone(), norm.running_var.clone()
+    settle(model, [Batch(TOKENS[:1])])
+    assert torch.equal(norm.running_mean, before[0])
+    assert torch.equal(norm.running_var, before[1])
 
 
 @pytest.mark.parametrize("posterior", ["gaussian", "batch-norm", "delta"])

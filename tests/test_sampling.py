@@ -131,6 +131,16 @@ def test_scheduled_sampling_without_own_draws_is_teacher_forcing(scheduled: Call
     torch.testing.assert_close(scheduled(model.decoder, z, tokens, 0.0), model.decode(z, tokens))
 
 
+@pytest.mark.parametrize("scheduled", [scheduled_forward, parallel_scheduled_forward])
+def test_logits_that_are_not_finite_give_ids_all_the_same(scheduled: Callable[..., torch.Tensor]) -> None:
+    """So that a step of training that overflows is skipped and not the end."""
+    for value in (math.nan, math.inf):
+        drawn = draw(torch.full((4, 6), value), torch.rand(4, 1), 1.0)
+        assert ((drawn >= 0) & (drawn < 6)).all()
+    model, tokens = tiny(), torch.randint(0, 6, (3, 8))
+    assert not scheduled(model.decoder, torch.full((3, 4), math.nan), tokens, 1.0).isfinite().any()
+
+
 def test_parallel_draws_replace_their_share_of_the_inputs() -> None:
     """A decoder that is sure of id 2 replaces inputs by 2, so that its logits are those of mixed inputs."""
     model, z = tiny(), torch.randn(3, 4)

@@ -141,6 +141,10 @@ def test_bar_chooses_the_window(vae: TrainedModel, files: list[Path]) -> None:
     np.testing.assert_allclose(vae.encode(files[2], bar=every.place[2]).mean[0], every.mean[2], rtol=1e-5)
     with pytest.raises(OptionError, match="--bar 40"):
         vae.encode(files[2], bar=40)
+    score = vae.decode(every.mean[:1])[0]
+    np.testing.assert_array_equal(vae.encode(score, bar=1).mean, vae.encode(score).mean)
+    with pytest.raises(OptionError, match="--bar 7: a score is taken from its beginning"):
+        vae.encode(score, bar=7)
 
 
 def test_wrong_input_is_told_in_one_line(vae: TrainedModel, tmp_path: Path) -> None:

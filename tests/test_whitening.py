@@ -13,9 +13,10 @@ from seqvae.batch import Batch
 from seqvae.checkpoint import load_model
 from seqvae.config import ModelConfig
 from seqvae.data import SequenceData
+from seqvae.distributed import ALONE
 from seqvae.errors import OptionError
 from seqvae.evaluation import evaluate
-from seqvae.run import LEAST_WHITENED
+from seqvae.run import LEAST_WHITENED, open_run
 from seqvae.training import train
 from seqvae.vae import SequenceVAE
 from seqvae.whitening import principal_map, whiten
@@ -165,6 +166,14 @@ def test_a_resumed_run_is_one_that_was_not(datasets: dict[str, Path], tmp_path: 
     train(whole, datasets["text"], tmp_path / "parts", resume=True)
     one, other = weights(tmp_path / "parts"), weights(tmp_path / "whole")
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_latents_are_looked_at_in_as_many_sequences_as_said(datasets: dict[str, Path], tmp_path: Path) -> None:
+    """However few of them a batch of sentences of like length holds."""
+    settings = config(batch_size=200, validate_every=1)
+    run = open_run(settings, datasets["text"], tmp_path / "run", resume=False, force=False, world=ALONE)
+    batches = [len(batch.tokens) for batch in run._coming()]
+    assert sum(batches[:-1]) < len(run.data.train) <= sum(batches)
 
 
 def test_few_sequences_do_not_tell_how_latents_lie(datasets: dict[str, Path], tmp_path: Path) -> None:

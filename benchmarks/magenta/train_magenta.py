@@ -45,7 +45,7 @@ def train(options: argparse.Namespace) -> None:
                 seconds.load(elapsed, session)
                 saver.save(session, str(options.out / "model.ckpt"), global_step=number)
                 print(f"step {number:,} of {options.steps:,}, loss {lost:.3f}, {elapsed:,.0f} s", flush=True)
-                started, spent, saved = started + time.monotonic() - now, spent, now  # saving is not counted
+                started, saved = started + time.monotonic() - now, now  # saving is not counted
         _hand_on(session, options.out, {"steps": options.steps, "seconds": float(session.run(seconds))}, config)
 
 
