@@ -44,6 +44,8 @@ def run(app: Callable[..., Any]) -> int:
     from data_prep.errors import InputError
     from seqvae.errors import ModelError, OptionError, TrainingError
 
+    for closed in [name for name in ("stdout", "stderr") if getattr(sys, name) is None]:  # by `>&-`: nobody listens
+        setattr(sys, closed, open(os.devnull, "w"))  # noqa: SIM115 - open as long as the process lives
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files hold anything; stderr is like this already
     try:

@@ -96,7 +96,7 @@ def evaluate(
         figures = vae.evaluate(_sentences(sources, vae, encoding), samples=samples, seed=seed, progress=True)
     else:
         split = split or "test"
-        with _dataset(sources, vae, programs) as dataset:
+        with _dataset(sources, vae, split, programs) as dataset:
             figures = vae.evaluate(dataset, split, samples, seed, progress=True)
     say(f"model {vae.name} on {'' if whole else f'the {split} split of '}{', '.join(sources)}")
     for name in sorted(figures, key=list(MEANINGS).index):
@@ -104,6 +104,7 @@ def evaluate(
     if json_file is not None:
         plain = {name: value if math.isfinite(value) else None for name, value in figures.items()}
         about = {"model": vae.name, "sources": sources, "split": split, "seed": seed}
+        refuse_existing([json_file], force, "--json")
         with atomic(json_file) as temporary:
             temporary.write_text(json.dumps(about | {"samples": samples, "figures": plain}, indent=1) + "\n")
         say(f"the figures are in {json_file}")
@@ -125,7 +126,7 @@ def _sentences(sources: Sequence[str], vae: "TrainedModel", encoding: str | None
 
 
 @contextmanager
-def _dataset(sources: Sequence[str], vae: "TrainedModel", programs: str | None) -> Iterator[Path]:
+def _dataset(sources: Sequence[str], vae: "TrainedModel", split: str, programs: str | None) -> Iterator[Path]:
     """The dataset given, or one made of the music files for as long as it is needed."""
     from tempfile import TemporaryDirectory
 
@@ -145,4 +146,6 @@ def _dataset(sources: Sequence[str], vae: "TrainedModel", programs: str | None) 
         note(made.summary().replace("\n", "; "))
         if made.info["contents"] != learnt:
             note("these files were split anew: tunes that the model was trained on may be in any split")
+        if not len(made.split(split)):
+            raise OptionError(f"--split {split}: of so few files it is empty; choose another")
         yield place

@@ -51,7 +51,8 @@ def find(items: Sequence[str], vae: "TrainedModel") -> list[Given]:
 def file_names(found: Sequence[Given]) -> list[str]:
     """A file name without suffix for each file, no two the same: sub/tune.mid -> sub-tune."""
     names = DistinctNames()
-    return [names.of("-".join(PurePosixPath(given.name).with_suffix("").parts).lstrip("-/")) for given in found]
+    plain = ("-".join(PurePosixPath(given.name).with_suffix("").parts).lstrip("-/") for given in found)
+    return [names.of(name or "untitled") for name in plain]
 
 
 def each(found: Sequence[Given], work: Callable[[Path | str], T]) -> list[tuple[int, T]]:

@@ -1,7 +1,7 @@
 """Output files: nothing is overwritten unasked, and all files of a command appear together or not at all.
 
 A command names its files before any work starts (`refuse_existing`), writes them into a temporary folder once all is
-computed, and they move to their place together (`appearing`).
+computed, and they move to their place together (`appearing`), if that is still free.
 """
 
 import os
@@ -50,8 +50,11 @@ def _check_writable(folder: Path) -> None:
 
 
 @contextmanager
-def appearing(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder to write into; its files appear in `folder` when the block ends without an error."""
+def appearing(folder: Path, force: bool) -> Iterator[Path]:
+    """Yield a temporary folder to write into; its files appear in `folder` when the block ends without an error.
+
+    Raises OptionError as `refuse_existing` does for what has come to stand there meanwhile.
+    """
     if not folder.exists():
         with atomic(folder) as temporary:
             temporary.mkdir()
@@ -61,7 +64,9 @@ def appearing(folder: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        for file in sorted(temporary.iterdir()):
+        written = sorted(temporary.iterdir())
+        refuse_existing([folder / file.name for file in written], force)
+        for file in written:
             os.replace(file, folder / file.name)
     finally:
         remove(temporary)
@@ -107,7 +112,7 @@ class MidiFolder:
         if originals:
             drawn = [score for pair in zip(originals, scores, strict=True) for score in pair]
             titles = [title for name in names for title in (f"{name}, the original", f"{name}, reconstructed")]
-        with appearing(self.out) as folder:
+        with appearing(self.out, self.force) as folder:
             for name, score in zip(names, scores, strict=True):
                 score.write_midi(folder / f"{name}.mid")
             if self.row is not None:
@@ -163,6 +168,7 @@ class Lines:
     def write(self, lines: Sequence[str], what: str) -> None:
         """Print the lines and write them; note where `what` is."""
         if self.out is not None:
+            refuse_existing([self.out], self.force)
             with atomic(self.out) as temporary:
                 temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         for line in lines:

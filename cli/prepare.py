@@ -57,7 +57,7 @@ def prepare(
     data.check_splits(valid, test)
     config = data.with_data_options(data.read_preset(preset, sources), context.params)
     try:
-        dataset.check_place(out, force)
+        dataset.check_place(out, force, [*sources, *(valid or []), *(test or [])])
     except InputError as error:
         raise OptionError(f"--out: {error}") from None
     made = dataset.prepare(

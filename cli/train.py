@@ -197,7 +197,7 @@ def _default_run(sources: Sequence[Path], base: Config, start_from: str | None) 
         raise OptionError("SOURCE is missing: give files, folders or a dataset; or a run with --resume --out RUN")
     source = sources[0].resolve()
     stem = Path(source.stem).stem if source.suffix == ".gz" else source.stem
-    way = base.name
+    way = Path(base.name).name or "preset"  # whatever a preset calls itself, it leads to no other place
     if start_from is not None:
         from seqvae.model_files import find_model, model_name
 
@@ -216,6 +216,8 @@ def _dataset(sources: Sequence[Path], config: Config, run: Path, given: Mapping[
     if not raw:
         if any(splits.values()):
             raise OptionError("--valid and --test go with text files as SOURCE: a dataset is split already")
+        if given["workers"] is not None:
+            raise OptionError(f"--workers {given['workers']}: goes with files as SOURCE: a dataset is read already")
         place = sources[0] if sources else before
         if place is None or not place.exists():
             raise OptionError(f"SOURCE is missing: what {run} was trained on is not there any more ({before})")

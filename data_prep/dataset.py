@@ -123,7 +123,7 @@ def _info(path: Path) -> dict[str, Any] | None:
         info = json.loads(file.read_bytes())
     except OSError:
         return None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InputError(f"{file} is damaged; prepare the dataset anew") from None
     return info if isinstance(info, dict) and info.get("format") == FORMAT else None
 
@@ -151,6 +151,10 @@ def open_dataset(path: Path) -> Dataset:
     if damaged:
         raise InputError(f"{path / INFO_FILE} is damaged: {', '.join(damaged)}; prepare it anew")
     dataset = Dataset(path, tokenizer, info)
+    try:
+        dataset.summary()
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path / INFO_FILE} is damaged ({error!r}); prepare it anew") from None
     for name in SPLITS:
         _check_rows(dataset, name)
     return dataset
@@ -201,8 +205,8 @@ def prepare(
             counts the reasons.
     """
     out = Path(os.path.abspath(out))
-    check_place(out, force)
-    if min(split) < 0 or split[0] <= 0 or abs(sum(split) - 1) > 1e-6:
+    check_place(out, force, [*sources, *valid, *test])
+    if not (len(split) == 3 and min(split) >= 0 and split[0] > 0 and abs(sum(split) - 1) <= 1e-6):
         raise InputError(f"shares {split} of train, valid and test: they must sum to 1, and train must have one")
     groups = _groups(sources, options, valid, test)
     # before reading: what changes meanwhile is read anew the next time
@@ -243,10 +247,16 @@ def _groups(
     return train, own_valid, own_test
 
 
-def check_place(out: Path, force: bool) -> None:
-    """Raises InputError for a place where no dataset may be made: what is there is none, or `force` is not given."""
+def check_place(out: Path, force: bool, sources: Sequence[Path] = ()) -> None:
+    """Raises InputError for a place where no dataset may be made.
+
+    What is there is none, or `force` is not given, or something of the new one's sources lies in it.
+    """
     if not taken(out):
         return
+    for source in sources:
+        if out.resolve() in (Path(source).resolve(), *Path(source).resolve().parents):
+            raise InputError(f"{source} lies in {out}, which would be replaced; choose another place")
     try:
         replaceable = _info(out) is not None
     except InputError:  # of whatever else there is nobody knows

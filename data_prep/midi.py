@@ -41,7 +41,10 @@ def read(path: Path) -> Piece:
     begin = data.find(HEADER, 0, WRAPPER_BYTES)
     if begin < 0:
         raise InputError(f"{path}: {'no MIDI file, it has no MThd header' if data else 'the file is empty'}")
-    return _piece(_parse(data[begin:] if begin else data, path), path.stem)
+    piece = _piece(_parse(data[begin:] if begin else data, path), path.stem)
+    if _overflown(piece):
+        raise InputError(f"{path}: a damaged MIDI file (it has more ticks than 31 bits count)")
+    return piece
 
 
 def _parse(data: bytes, path: Path) -> Any:
@@ -75,6 +78,12 @@ def _piece(score: Any, name: str) -> Piece:
     meters = tuple((meter.time, meter.numerator, meter.denominator) for meter in score.time_signatures)
     tempos = tuple((tempo.time, tempo.qpm) for tempo in score.tempos if tempo.mspq > 0)  # damaged files have 0
     return Piece(name, score.ticks_per_quarter, tuple(map(_track, score.tracks)), meters, tempos)
+
+
+def _overflown(piece: Piece) -> bool:
+    """Whether times went beyond what the parser counts in, and came out negative."""
+    notes = [track.notes[:, [START, END]].min(initial=0) for track in piece.tracks]
+    return min([*notes, *(at for at, *_ in piece.meters), *(at for at, _ in piece.tempos)], default=0) < 0
 
 
 def _track(track: Any) -> Track:

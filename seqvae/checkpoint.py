@@ -21,7 +21,7 @@ from seqvae.vae import SequenceVAE
 from seqvae.writing import write_atomically
 
 FORMAT = 1  # of the header; raised when an older reader would misread a file
-STATE_FORMAT = 3  # of training states; raised when a run cannot go on with an older one
+STATE_FORMAT = 4  # of training states; raised when a run cannot go on with an older one
 HEADER = "seqvae"
 
 
@@ -86,7 +86,7 @@ def load_model(path: Path) -> ModelFile:
         model.load_state_dict(weights, assign=True)
         origin = Origin(**header["origin"]) if "origin" in header else None
         return ModelFile(model.eval(), config, header["tokenizer"], header["metrics"], origin)
-    except (KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise _damaged(path, error) from None
 
 
@@ -98,7 +98,7 @@ def read_settings(path: Path) -> Config:
 def _settings(header: dict[str, Any], path: Path) -> Config:
     try:
         return Config.from_dict(header["config"])
-    except (KeyError, OptionError) as error:
+    except OptionError as error:
         raise _damaged(path, error) from None
 
 
@@ -116,10 +116,17 @@ def read_header(path: Path) -> dict[str, Any]:
         header = json.loads(metadata[HEADER])
     except KeyError:
         raise ModelError(f"{path} is a safetensors file, but no seqvae model") from None
-    except (SafetensorError, OSError, ValueError):
+    except (SafetensorError, OSError, ValueError, RecursionError):
         raise ModelError(f"{path} is no seqvae model: expected a .safetensors file made by seqvae train") from None
+    if not isinstance(header, dict):
+        raise _damaged(path, TypeError("its header is none"))
     if header.get("format") != FORMAT:
         raise ModelError(f"{path} has format {header.get('format')}, this seqvae reads {FORMAT}: update seqvae")
+    for part in ("config", "tokenizer", "metrics"):
+        if not isinstance(header.get(part), dict):
+            raise _damaged(path, TypeError(f"its header has no {part}"))
+    if not all(isinstance(value, int | float) for value in header["metrics"].values()):
+        raise _damaged(path, TypeError("metrics that are no numbers"))
     return header
 
 
@@ -141,6 +148,6 @@ def load_state(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
         raise ModelError(f"{path} is damaged and cannot be resumed ({type(error).__name__})") from None
-    if state.get("format") != STATE_FORMAT:
+    if not isinstance(state, dict) or state.get("format") != STATE_FORMAT:
         raise ModelError(f"{path} was written by another version of seqvae; begin again with --force")
     return state

@@ -10,6 +10,7 @@ A recipe trains in several phases, one after the other: each `[[phases]]` of the
 
 import dataclasses
 import json
+import math
 import tomllib
 from dataclasses import dataclass, field
 from types import UnionType
@@ -240,8 +241,8 @@ class Config:
         """Read TOML. Raises OptionError when it is no TOML or not a configuration."""
         try:
             values = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise OptionError(f"{where} is not valid TOML: {error}") from None
+        except (ValueError, RecursionError) as error:  # of TOML, or of Python, which reads no number of any length
+            raise OptionError(f"{where} is not valid TOML: {str(error).split(';')[0]}") from None
         return cls.from_dict(values, where)
 
 
@@ -268,6 +269,13 @@ def _phase(values: Any, where: str) -> Phase:
     return Phase(values["name"], reset, _typed(TrainConfig, changes, where))
 
 
+def _float(number: int) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return math.copysign(math.inf, number)
+
+
 def _typed(kind: type, values: dict[str, Any], where: str) -> dict[str, Any]:
     """The values, if they are all fields of a dataclass and of its types; whole numbers serve as floats."""
     types = get_type_hints(kind)
@@ -276,7 +284,7 @@ def _typed(kind: type, values: dict[str, Any], where: str) -> dict[str, Any]:
             raise OptionError(f"{where}: unknown key '{key}'; known: {', '.join(types)}")
         allowed = get_args(types[key]) if isinstance(types[key], UnionType) else (types[key],)
         if float in allowed and type(value) is int:
-            values = values | {key: float(value)}
+            values = values | {key: _float(value)}
         elif type(value) not in allowed:
             names = " or ".join("nothing" if kind is type(None) else kind.__name__ for kind in allowed)
             raise OptionError(f"{where}: {key} = {value!r} must be {names}")

@@ -89,7 +89,7 @@ class MetricsLog:
         self._path = run / METRICS_FILE
         try:
             self._rows = [row for row in self._read() if int(row["step"]) <= keep_steps]
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, csv.Error):
             raise ModelError(f"{self._path} is damaged: restore it, or remove it to go on without") from None
         self._board = _board(run, keep_steps)
 

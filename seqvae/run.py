@@ -23,11 +23,19 @@ from seqvae.config import TEXT, Config, ModelConfig, TrainConfig, spelled
 from seqvae.data import SequenceData
 from seqvae.devices import autocast, choose_device, choose_precision
 from seqvae.distributed import World
-from seqvae.errors import OptionError, TrainingError
+from seqvae.errors import ModelError, OptionError, TrainingError
 from seqvae.metrics import Averages, MetricsLog
 from seqvae.optimization import Optimization
 from seqvae.progress import Progress
-from seqvae.run_folder import CONFIG_FILE, METRICS_FILE, MODEL_FILE, STATE_FILE, check_place, check_spared, read_config
+from seqvae.run_folder import (
+    CONFIG_FILE,
+    METRICS_FILE,
+    MODEL_FILE,
+    STATE_FILE,
+    FolderLock,
+    check_place,
+    check_spared,
+)
 from seqvae.settling import settle
 from seqvae.starting import first_weights
 from seqvae.vae import SequenceVAE
@@ -129,6 +137,7 @@ class Run:
             "sums": self.sums.state_dict(),
             "average": {} if self.average is None else self.average.state_dict(),
             "done": dataclasses.asdict(self.done),
+            "config": self.config.to_dict(),
             "dataset": self.data.dataset.info["contents"],
         }
         save_state(self.out / STATE_FILE, state)
@@ -140,10 +149,12 @@ class Run:
         save_model(self.out / MODEL_FILE, self.kept, self.config, tokenizer, metrics, origin)
 
 
-def open_run(config: Config, dataset: Path, out: Path, *, resume: bool, force: bool, world: World) -> Run:
-    """Begin a run, or go on with one; raises as `training.train` does."""
+def open_run(
+    config: Config, dataset: Path, out: Path, lock: FolderLock, *, resume: bool, force: bool, world: World
+) -> Run:
+    """Begin a run, or go on with one, in a folder that `lock` then holds; raises as `training.train` does."""
     device, data = world.by_all(lambda: (_usable_device(config, world), SequenceData(dataset)))
-    config, state = world.by_first(lambda: _set_up(config, data, out, resume=resume, force=force, world=world))
+    config, state = world.by_first(lambda: _set_up(config, data, out, lock, resume=resume, force=force, world=world))
     data.use_gpu(device)
     model = new_model(config).to(device)
     if state:
@@ -163,7 +174,7 @@ def open_run(config: Config, dataset: Path, out: Path, *, resume: bool, force: b
 
 
 def _set_up(
-    config: Config, data: SequenceData, out: Path, *, resume: bool, force: bool, world: World
+    config: Config, data: SequenceData, out: Path, lock: FolderLock, *, resume: bool, force: bool, world: World
 ) -> tuple[Config, dict[str, Any]]:
     """Refuse what cannot be trained, else make the folder; the settings, and the state or the weights to go on from."""
     dataset = data.dataset.path
@@ -178,9 +189,12 @@ def _set_up(
         _check_whiten(training, config.model.latent_size, len(data.train))
     check_place(out, resume, force)
     check_spared(out, force, [dataset])
+    if out.is_dir():
+        lock.take(out)
     state: dict[str, Any] = {}
     if resume:
-        before, state = read_config(out), load_state(out / STATE_FILE)
+        state = _read_state(out / STATE_FILE)
+        before = Config.from_dict(state["config"])  # what it was trained with, whatever its config.toml says by now
         _check_same(before, config, "data", {"dataset", "tokenizer_file"}, out)  # places, the contents of which count
         if state["dataset"] != data.dataset.info["contents"]:
             told = f"--resume: {dataset} holds other sequences, or in another order, than {out} was trained on"
@@ -189,7 +203,16 @@ def _set_up(
     elif config.start_from is not None:
         state["model"] = first_weights(config, data.tokenizer.to_json())  # read before they may be replaced
     _open_folder(out.resolve(), config, anew=not resume)
+    lock.take(out)
     return config, state
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    """What `Run.save` has written. Raises ModelError as `load_state` does."""
+    state = load_state(path)
+    if lacking := {"model", "optimization", "sums", "average", "done", "dataset", "config"} - state.keys():
+        raise ModelError(f"{path} is damaged and cannot be resumed (it has no {', no '.join(sorted(lacking))})")
+    return state
 
 
 def _usable_device(config: Config, world: World) -> torch.device:

@@ -11,6 +11,45 @@ from seqvae.errors import OptionError
 CONFIG_FILE, MODEL_FILE, STATE_FILE, METRICS_FILE = "config.toml", "model.safetensors", "last.pt", "metrics.csv"
 
 
+class FolderLock:
+    """Holds a folder for this process alone, until a `with` block or the process ends. On Windows it holds none."""
+
+    def __init__(self) -> None:
+        self._held: int | None = None  # the folder, opened
+
+    def __enter__(self) -> "FolderLock":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def take(self, folder: Path) -> None:
+        """Hold this folder, and no longer the one before.
+
+        Raises:
+            OptionError: another process holds it.
+        """
+        try:
+            import fcntl
+        except ImportError:
+            return
+        self.release()
+        self._held = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release()
+            raise OptionError(f"another process is training {folder}: wait for it, or choose another --out") from None
+        except OSError:  # file systems that know no locks
+            self.release()
+
+    def release(self) -> None:
+        """Let others have it."""
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+
 def check_place(run: Path, resume: bool, force: bool) -> None:
     """Refuse a folder that is in the way, or that is not there to be resumed.
 

@@ -174,6 +174,8 @@ class TrainedModel:
             with self._autocast(len(rows)):
                 posterior = self.model.encode(moved.tokens, moved.lengths)
             mean[rows], scale[rows] = posterior.loc.cpu().numpy(), posterior.scale.cpu().numpy()
+        if not (np.isfinite(mean).all() and np.isfinite(scale).all()):
+            raise ModelError(f"model '{self.name}' gives latents that are not finite: its weights are damaged")
         return Latents(
             mean,
             scale,

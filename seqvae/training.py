@@ -27,6 +27,7 @@ from seqvae.metrics import Averages
 from seqvae.optimization import INNER_STEPS
 from seqvae.progress import Progress
 from seqvae.run import Run, open_run, renew
+from seqvae.run_folder import FolderLock
 from seqvae.vae import SequenceVAE
 
 SKIPS_IN_A_ROW = 20  # non-finite steps after which a run is given up
@@ -84,23 +85,29 @@ def train(
     check(config)
     keep_freed_memory()
     dataset, out = Path(dataset), Path(out)
-    run = open_run(config, dataset, out, resume=resume, force=force, world=world)
-    before = run.done.step
-    try:
-        with Interruption() as interruption:
-            while True:
-                stopped = _train_phase(run, interruption, progress and world.first, on_validation)
-                if stopped == "interrupted" or run.done.phase + 1 == len(run.stages):
-                    break
-                _begin_next_phase(run)
-        world.by_first(lambda: _finish(run))
-    finally:
-        if run.log is not None:
-            run.log.close()
+    with FolderLock() as lock:
+        run = open_run(config, dataset, out, lock, resume=resume, force=force, world=world)
+        before = run.done.step
+        try:
+            stopped = _train_phases(run, progress and world.first, on_validation)
+            world.by_first(lambda: _finish(run))
+        finally:
+            if run.log is not None:
+                run.log.close()
     done = run.done
     if done.step == before and stopped == "finished":
         stopped = "over"
     return TrainResult(out, done.step, done.epoch, stopped, done.skipped, done.best)
+
+
+def _train_phases(run: Run, progress: bool, on_validation: OnValidation | None) -> str:
+    """Train to the end of the last phase; why it ended, as TrainResult.stopped."""
+    with Interruption() as interruption:
+        while True:
+            stopped = _train_phase(run, interruption, progress, on_validation)
+            if stopped == "interrupted" or run.done.phase + 1 == len(run.stages):
+                return stopped
+            _begin_next_phase(run)
 
 
 def _train_phase(run: Run, interruption: Interruption, progress: bool, on_validation: OnValidation | None) -> str:

@@ -128,6 +128,24 @@ def test_what_is_no_model_is_refused_in_one_line(tmp_path: Path, model: Sequence
     assert name in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"config": []},
+        {"config": {"training": {"clip": 10**400}}, "metrics": [1]},
+        {"tokenizer": "words"},
+        {"metrics": {"elbo": None}},
+        None,
+    ],
+)
+def test_headers_that_were_meddled_with_are_told(tmp_path: Path, model: SequenceVAE, change: Any) -> None:
+    save_model(tmp_path / "good", model, CONFIG, TOKENIZER, {})
+    header = [] if change is None else read_header(tmp_path / "good") | change
+    save_file(model.state_dict(), tmp_path / "bad.safetensors", metadata={"seqvae": json.dumps(header)})
+    with pytest.raises(ModelError, match=r"bad.safetensors is a damaged seqvae model \(.+\)$"):
+        load_model(tmp_path / "bad.safetensors")
+
+
 def test_the_header_reads_without_the_weights(tmp_path: Path, model: SequenceVAE) -> None:
     save_model(tmp_path / "m.safetensors", model, CONFIG, TOKENIZER, {})
     assert read_header(tmp_path / "m.safetensors")["tokenizer"] == TOKENIZER

@@ -14,11 +14,13 @@ import torch
 from command_line import Run, files, runner, succeed
 
 from cli import main as entry
+from cli.outputs import Lines, appearing
 from data_prep import midi
 from data_prep.score import Note, Score
 from seqvae import __version__
 from seqvae.checkpoint import save_model
 from seqvae.config import Config, DataConfig, ModelConfig
+from seqvae.errors import OptionError
 from seqvae.latent_file import Latents
 from seqvae.trained import load
 from seqvae.vae import SequenceVAE
@@ -139,7 +141,35 @@ def test_help_starts_fast_and_loads_nothing_heavy() -> None:
     assert help_ < 5 * typer  # twice is usual; torch alone takes more than fifteen times as long
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_nobody_need_listen(closed: str, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("a cat sat\na dog ran\na bird sang\n")
+    here = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    for command, status in (("info nothing", 1), ("prepare notes.txt --out made", 0)):
+        line = f"{sys.executable} -m cli.main {command} {closed}"
+        done = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, text=True, env=here, check=False)
+        assert done.returncode == status
+        assert done.stderr.count("\n") <= 1
+    assert (tmp_path / "made").is_dir()
+
+
 # --- what the commands make
+
+
+def test_what_comes_to_stand_there_meanwhile_stays(tmp_path: Path) -> None:
+    def write() -> None:
+        with appearing(tmp_path, force=False) as folder:
+            for name in ("a.mid", "b.mid"):
+                (folder / name).write_text("new")
+            (tmp_path / "a.mid").write_text("precious")
+
+    with pytest.raises(OptionError, match=r"a.mid exists"):
+        write()
+    assert files(tmp_path) == {"a.mid": b"precious"}
+    lines = Lines(tmp_path / "lines.txt", force=False)
+    (tmp_path / "lines.txt").write_text("precious")
+    with pytest.raises(OptionError, match=r"lines.txt exists"):
+        lines.write(["new"], "lines")
 
 
 def test_int8_is_refused_where_it_would_be_slow(seqvae: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -366,6 +396,12 @@ precision = "fp32"
 def small(tmp_path: Path) -> list[str]:
     (tmp_path / "small.toml").write_text(SMALL)
     return ["--preset", "small.toml"]
+
+
+def test_a_preset_s_name_leads_to_no_other_place(seqvae: Run, small: list[str]) -> None:
+    Path("small.toml").write_text(SMALL.replace('name = "small"', 'name = "../../up"'))
+    seqvae("train", "@tunes", *small, "--steps", 1)
+    assert (Path("runs") / "tunes-up" / "config.toml").exists()
 
 
 def test_a_link_to_a_run_and_this_very_folder_are_places_for_a_run(

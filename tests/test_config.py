@@ -44,6 +44,8 @@ def test_a_preset_file_of_ones_own(tmp_path: Path) -> None:
     ("text", "complaint"),
     [
         ("[model", "not valid TOML"),
+        ("x = " + "[" * 100_000, "not valid TOML"),
+        ("[training]\nclip = " + "1" * 5000, "not valid TOML"),
         ("[model]\nsize = 3", "unknown key 'size'"),
         ("[modle]\n", "unknown key 'modle'"),
         ("name = 3", "name = 3 must be text"),

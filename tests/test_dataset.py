@@ -265,6 +265,9 @@ def change(path: Path, **entries: Any) -> None:
         (lambda folder: change(folder / "dataset.json", options={"meter": "4/4"}), "damaged: options.bars"),
         (lambda folder: change(folder / "dataset.json", counts={"train": 3, "test": 1}), "damaged: counts.valid"),
         (lambda folder: change(folder / "dataset.json", counts=None, skipped={}), "damaged: counts, skipped"),
+        (lambda folder: change(folder / "dataset.json", skipped=[1]), "dataset.json is damaged"),
+        (lambda folder: change(folder / "dataset.json", counts=dict.fromkeys(SPLITS, 3)), "damaged .*'tunes'"),
+        (lambda folder: (folder / "dataset.json").write_text("[" * 100_000), "dataset.json is damaged"),
         (lambda folder: np.save(folder / "train.npy", np.load(folder / "train.npy")[:7]), "train.npy has 7 rows, not"),
         (lambda folder: np.save(folder / "test.npy", np.load(folder / "test.npy") + 90), "there is an id [0-9]+, and"),
     ],
@@ -275,6 +278,23 @@ def test_damaged_folders_are_told(prepared: Dataset, tmp_path: Path, damage: Any
     with pytest.raises(InputError, match=message) as caught:
         open_dataset(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_what_a_dataset_is_made_of_is_not_removed_with_the_old_one(prepared: Dataset, tmp_path: Path) -> None:
+    folder = copy_of(prepared, tmp_path / "copy")
+    tune = write_tune(folder / "tunes" / "mine.mid", melody(1))
+    for sources in ([tune], [folder / "tunes"], [folder]):
+        with pytest.raises(InputError, match=r"lies in .*copy, which would be replaced; choose another place"):
+            prepare(sources, folder, OPTIONS, force=True)
+    assert tune.exists()
+    open_dataset(folder)
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.5), (0.5, float("nan"), 0.5), (0.0, 0.5, 0.5), (0.5, 0.6, -0.1)])
+def test_shares_that_are_none_are_refused(tmp_path: Path, shares: Any) -> None:
+    with pytest.raises(InputError, match="must sum to 1, and train must have one"):
+        prepare([write_tune(tmp_path / "tune.mid", melody(1))], tmp_path / "data", OPTIONS, split=shares)
+    assert [path.name for path in tmp_path.iterdir()] == ["tune.mid"]
 
 
 def test_missing_folders_and_splits_are_told(prepared: Dataset, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Paths and sums in the latent space, and the file that keeps latents."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,27 @@ def test_latents_of_sentences_have_lines_and_no_tempo(tmp_path: Path) -> None:
 def test_scales_are_those_of_means(tmp_path: Path, scale: np.ndarray) -> None:
     np.savez(tmp_path / "z.npz", mean=np.zeros((4, 2)), scale=scale)
     with pytest.raises(ModelError, match=r"'scale' must have the shape of 'mean', \(4, 2\), of finite values"):
+        Latents.load(tmp_path / "z.npz")
+
+
+def test_a_damaged_archive_is_no_latents_file(tmp_path: Path) -> None:
+    good = tmp_path / "good.npz"
+    np.savez(good, mean=np.zeros((4, 2)))
+    with zipfile.ZipFile(good) as archive:
+        array = archive.read("mean.npy")
+    contents = (b"text", array.replace(b"{", b"("), array.replace(b"'descr'", b"  desc("))
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_LZMA):
+        for content in contents:
+            with zipfile.ZipFile(tmp_path / "z.npz", "w", method) as archive:
+                archive.writestr("mean.npy", content)
+            with pytest.raises(ModelError, match=r"z\.npz (is no latents file|has no latents)"):
+                Latents.load(tmp_path / "z.npz")
+
+
+@pytest.mark.parametrize("bar", [1e300, np.nan, 0.0, -1.0])
+def test_places_are_numbers_that_people_count(tmp_path: Path, bar: float) -> None:
+    np.savez(tmp_path / "z.npz", mean=np.zeros((2, 2)), bar=np.array([1.0, bar]))
+    with pytest.raises(ModelError, match="'bar' must hold whole numbers from 1"):
         Latents.load(tmp_path / "z.npz")
 
 

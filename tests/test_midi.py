@@ -54,6 +54,16 @@ def test_a_quarter_without_length_is_no_tempo(tmp_path: Path) -> None:
     assert read(file_of(bytes([0, 0xFF, 0x51, 3, 0, 0, 0]) + TEMPO), tmp_path).tempos == ((0, 100.0),)
 
 
+def test_times_beyond_what_is_counted_are_refused(tmp_path: Path) -> None:
+    """In 31 bits: what lies beyond would come out negative."""
+    text = b"\xff\xff\xff\x7f\xff\x01\x01a"  # after the longest delta there is
+    note = events((0, ON, 60, 80), (100, OFF, 60, 0))
+    assert len(read(file_of(7 * text + note), tmp_path).tracks[0].notes) == 1
+    for late in (9 * text + note, 9 * text + METER, 9 * text + TEMPO):
+        with pytest.raises(InputError, match=r"a damaged MIDI file \(it has more ticks"):
+            read(file_of(late, note), tmp_path)
+
+
 def test_tracks_are_told_apart_by_channel(tmp_path: Path) -> None:
     both = events((0, ON, 60, 80), (0, ON + 1, 40, 80), (10, OFF, 60, 0), (10, OFF + 1, 40, 0))
     assert [len(track.notes) for track in read(file_of(both, form=0), tmp_path).tracks] == [1, 1]

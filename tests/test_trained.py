@@ -1,5 +1,6 @@
 """The promises of a TrainedModel: files in, files out, and the same answer on every road."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,14 @@ def test_bar_chooses_the_window(vae: TrainedModel, files: list[Path]) -> None:
     np.testing.assert_array_equal(vae.encode(score, bar=1).mean, vae.encode(score).mean)
     with pytest.raises(OptionError, match="--bar 7: a score is taken from its beginning"):
         vae.encode(score, bar=7)
+
+
+def test_weights_that_are_not_finite_are_told(vae: TrainedModel, files: list[Path]) -> None:
+    broken = copy.deepcopy(vae)
+    with torch.no_grad():
+        next(broken.model.encoder.parameters()).fill_(float("nan"))
+    with pytest.raises(ModelError, match="gives latents that are not finite"):
+        broken.encode(files[0])
 
 
 def test_wrong_input_is_told_in_one_line(vae: TrainedModel, tmp_path: Path) -> None:

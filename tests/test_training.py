@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command_line import files
 from small_trainings import weights, write_tunes
 
 from data_prep.dataset import prepare
@@ -19,7 +20,7 @@ from data_prep.errors import InputError
 from data_prep.score import Note, Score
 from data_prep.windows import MelodyOptions
 from seqvae import data, optimization, training
-from seqvae.checkpoint import load_model
+from seqvae.checkpoint import load_model, load_state, save_state
 from seqvae.config import Config, ModelConfig, TrainConfig
 from seqvae.data import SequenceData, transposed
 from seqvae.errors import ModelError, OptionError, TrainingError
@@ -27,6 +28,7 @@ from seqvae.metrics import MetricsLog
 from seqvae.previews import Previews
 from seqvae.progress import Progress
 from seqvae.run import LEAST_STEPS
+from seqvae.run_folder import FolderLock, read_config
 from seqvae.training import train
 from seqvae.vae import SequenceVAE
 
@@ -160,6 +162,50 @@ def test_resume_refuses_another_model_and_nothing_to_resume(dataset: Path, tmp_p
         train(adapted(steps=2, batch_size=8), dataset, run, resume=True)
     with pytest.raises(OptionError, match="no run folder"):
         train(CONFIG, dataset, tmp_path / "nowhere", resume=True)
+
+
+def test_a_folder_is_one_process_s_to_train_in(dataset: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(adapted(steps=1), dataset, run)
+    before = files(run)
+    with FolderLock() as lock:
+        lock.take(run)
+        for how in ("resume", "force"):
+            with pytest.raises(OptionError, match=f"another process is training {run}"):
+                train(adapted(steps=2), dataset, run, **{how: True})
+    assert files(run) == before
+    assert train(adapted(steps=2), dataset, run, resume=True).steps == 2
+    assert train(adapted(steps=1), dataset, run, force=True).steps == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("decoder_size = 16", "decoder_size = 12", "was trained with decoder-size 16, not 12"),
+        ('optimizer = "adam"', 'optimizer = "sgd"', "was trained with optimizer adam, not sgd"),
+        ("batch_size = 16", "batch_size = 8", "was trained with batch-size 16, not 8"),
+    ],
+)
+def test_settings_that_were_edited_meanwhile_are_told(
+    dataset: Path, tmp_path: Path, before: str, after: str, message: str
+) -> None:
+    run = tmp_path / "run"
+    train(adapted(steps=1), dataset, run)
+    settings = (run / "config.toml").read_text()
+    assert before in settings
+    (run / "config.toml").write_text(settings.replace(before, after))
+    with pytest.raises(OptionError, match=message):
+        train(read_config(run), dataset, run, resume=True)
+
+
+def test_a_training_state_that_lacks_something_is_told(dataset: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(adapted(steps=1), dataset, run)
+    state = load_state(run / "last.pt")
+    del state["sums"], state["config"]
+    save_state(run / "last.pt", state)
+    with pytest.raises(ModelError, match=r"is damaged and cannot be resumed \(it has no config, no sums"):
+        train(adapted(steps=2), dataset, run, resume=True)
 
 
 def test_steps_that_are_not_finite_are_skipped_counted_and_end_in_advice(

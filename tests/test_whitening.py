@@ -17,6 +17,7 @@ from seqvae.distributed import ALONE
 from seqvae.errors import OptionError
 from seqvae.evaluation import evaluate
 from seqvae.run import LEAST_WHITENED, open_run
+from seqvae.run_folder import FolderLock
 from seqvae.training import train
 from seqvae.vae import SequenceVAE
 from seqvae.whitening import principal_map, whiten
@@ -171,7 +172,8 @@ def test_a_resumed_run_is_one_that_was_not(datasets: dict[str, Path], tmp_path: 
 def test_latents_are_looked_at_in_as_many_sequences_as_said(datasets: dict[str, Path], tmp_path: Path) -> None:
     """However few of them a batch of sentences of like length holds."""
     settings = config(batch_size=200, validate_every=1)
-    run = open_run(settings, datasets["text"], tmp_path / "run", resume=False, force=False, world=ALONE)
+    out = tmp_path / "run"
+    run = open_run(settings, datasets["text"], out, FolderLock(), resume=False, force=False, world=ALONE)
     batches = [len(batch.tokens) for batch in run._coming()]
     assert sum(batches[:-1]) < len(run.data.train) <= sum(batches)
 
