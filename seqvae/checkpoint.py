@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from seqvae.config import Config
+from seqvae.config import TOKENIZERS, Config
 from seqvae.errors import ModelError, OptionError
 from seqvae.model_files import model_name
 from seqvae.vae import SequenceVAE
@@ -97,9 +97,12 @@ def read_settings(path: Path) -> Config:
 
 def _settings(header: dict[str, Any], path: Path) -> Config:
     try:
-        return Config.from_dict(header["config"])
+        config = Config.from_dict(header["config"])
     except OptionError as error:
         raise _damaged(path, error) from None
+    if config.data.tokenizer not in TOKENIZERS:
+        raise _damaged(path, ValueError(f"no tokenizer is called {config.data.tokenizer}"))
+    return config
 
 
 def _damaged(path: Path, error: Exception) -> ModelError:

@@ -273,7 +273,7 @@ def _float(number: int) -> float:
     try:
         return float(number)
     except OverflowError:
-        return math.copysign(math.inf, number)
+        return math.inf if number > 0 else -math.inf
 
 
 def _typed(kind: type, values: dict[str, Any], where: str) -> dict[str, Any]:

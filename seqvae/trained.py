@@ -153,8 +153,8 @@ class TrainedModel:
         if self.kind == TEXT:
             if bar is not None:
                 raise OptionError(f"--bar {bar}: model '{self.name}' reads text, which has no bars")
-            if encoding is not None:
-                check_encoding(encoding)
+            encoding = encoding or self.config.data.encoding
+            check_encoding(encoding)
             return [example for item in items for example in self._read_text(item, all_windows, encoding)]
         if encoding is not None:
             raise OptionError(f"--encoding {encoding}: model '{self.name}' reads music, which has none")
@@ -392,7 +392,7 @@ class TrainedModel:
             found = at_bar
         return found if every else found[:1]
 
-    def _read_text(self, item: Item, every: bool | None, encoding: str | None) -> list[Example]:
+    def _read_text(self, item: Item, every: bool | None, encoding: str) -> list[Example]:
         if isinstance(item, Score):
             raise ModelError(f"model '{self.name}' reads text, a score was given")
         tokenizer = cast(TextTokenizer, self.tokenizer)
@@ -400,7 +400,7 @@ class TrainedModel:
             return [sentence(str(item), tokenizer)]
         if isinstance(item, str) and os.path.isdir(item):
             raise InputError(f"{item} is a folder, a file was expected; a blank before it makes it a sentence")
-        found = sentence_examples(Path(item), tokenizer, encoding or self.config.data.encoding)
+        found = sentence_examples(Path(item), tokenizer, encoding)
         return found[:1] if every is False else found
 
     def _latents(self, z: np.ndarray | torch.Tensor | Latents) -> torch.Tensor:

@@ -132,6 +132,7 @@ def test_what_is_no_model_is_refused_in_one_line(tmp_path: Path, model: Sequence
     "change",
     [
         {"config": []},
+        {"config": {"data": {"tokenizer": "leaves"}}},
         {"config": {"training": {"clip": 10**400}}, "metrics": [1]},
         {"tokenizer": "words"},
         {"metrics": {"elbo": None}},
