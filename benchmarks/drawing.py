@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 Place = tuple[float, float]  # rate and distortion
+FAR = 10.0  # points from which on a name is tied to its place
 
 
 def draw_rate_distortion(
@@ -19,7 +20,7 @@ def draw_rate_distortion(
     points = {name: axes.plot(*place, "o", markersize=5)[0] for name, place in places.items()}
     for line in lines:
         axes.plot(*zip(*sorted(line), strict=True), "-", linewidth=1, color="grey", zorder=0)
-    axes.margins(x=0.2, y=0.1)  # for the names
+    axes.margins(x=0.25, y=0.1)  # for the names
     left, right, low, high = *axes.get_xlim(), *axes.get_ylim()
     spacing = next(step for step in (0.5, 1, 2, 5, 10, 20, 50, 100, 1000) if (high - low) / step <= 10)
     for number in range(int((left + low) / spacing), int((right + high) / spacing) + 2):
@@ -37,6 +38,8 @@ def draw_rate_distortion(
         heights = (y + up for step in range(50) for up in (3 + 10 * step, -7 - 10 * step))
         at = next(height for height in heights if not any(abs(x - u) < 90 and abs(height - v) < 9 for u, v in taken))
         taken.append((x, at))
-        axes.annotate(name, place, (6, at - y), fontsize=8, textcoords="offset points", color=points[name].get_color())
+        color = points[name].get_color()
+        tie = {"arrowstyle": "-", "relpos": (0, 0.5), "linewidth": 0.6, "color": color} if abs(at - y) > FAR else None
+        axes.annotate(name, place, (6, at - y), fontsize=8, textcoords="offset points", color=color, arrowprops=tie)
     figure.savefig(picture, dpi=120)
     pyplot.close(figure)

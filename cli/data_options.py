@@ -62,7 +62,7 @@ Programs = Annotated[
     str | None,
     typer.Option(
         metavar="RANGES",
-        help="Music: General MIDI programs that play melodies, like 0-7,40 or 0-127.  [the preset's: 0-31]",
+        help="Music: General MIDI programs that play melodies, like 0-7,40 or 0-127.  [the preset's or model's: 0-31]",
     ),
 ]
 PairBars = Annotated[

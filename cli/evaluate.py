@@ -48,7 +48,7 @@ Sources = Annotated[
 ]
 Split = Annotated[str | None, options.choice(SPLITS, "Which part of a dataset or of music.  [test]")]
 Samples = Annotated[
-    int, typer.Option(metavar="K", callback=options.at_least(0), help="Samples for iw_nll; 0 leaves it out.")
+    int, typer.Option(metavar="K", callback=options.at_least(0), help="Samples for iw_nll: more come closer; 0: none.")
 ]
 
 

@@ -93,12 +93,13 @@ Model = Annotated[
         metavar="M", help="A model file, a run folder or a bundled name; without it the bundled melody model."
     ),
 ]
-Device = Annotated[str, choice(DEVICES, "Where to compute.")]
+Device = Annotated[str, choice(DEVICES, "Where to compute; auto: on a GPU if there is one.")]
 Precision = Annotated[
     str,
     choice(
         INFERENCE_PRECISIONS,
-        "Of matrix products; auto: bf16 for 64 sequences and more, if it can be had; int8: with AVX-512 VNNI.",
+        "How products are rounded; auto serves almost everyone: bf16 for 64 sequences and more, if it can be had; "
+        "int8: with AVX-512 VNNI.",
     ),
 ]
 Seed = Annotated[
@@ -106,7 +107,7 @@ Seed = Annotated[
     typer.Option(
         metavar="N",
         callback=a_seed,
-        help="Of the random numbers: the same seed makes the same again. Without it one is drawn, and printed.",
+        help="Of the random numbers: the same seed makes the same again. Without it one is drawn, and told.",
     ),
 ]
 Temperature = Annotated[
@@ -120,12 +121,13 @@ TemperatureOfSamples = Annotated[
     typer.Option(metavar="T", callback=at_least(0), help="Below 1: less varied, more usual.  [1, or 0 with --beam]"),
 ]
 TopK = Annotated[
-    int | None, typer.Option(metavar="K", callback=at_least(1), help="Draw among the K likeliest steps alone.")
+    int | None,
+    typer.Option(metavar="K", callback=at_least(1), help="At each step draw among the K likeliest notes or words."),
 ]
 TopP = Annotated[
     float | None,
     typer.Option(
-        metavar="P", callback=share_above_0, help="Draw among the likeliest steps that hold a share P of it all."
+        metavar="P", callback=share_above_0, help="At each step draw among the likeliest, of a share P of it all."
     ),
 ]
 Beam = Annotated[

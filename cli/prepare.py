@@ -70,7 +70,10 @@ def prepare(
         force=force,
         progress=True,
     )
-    say(f"{made.summary()}\nthe dataset is in {out}")
+    say(
+        f"{made.summary()}\nthe dataset is in {out}"
+        + "; its dataset.json names all that was skipped" * bool(made.skipped)
+    )
     if len(made.split("valid")):
         say(f"train on it: seqvae train {quote(str(out))}")
     else:

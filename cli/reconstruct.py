@@ -28,10 +28,11 @@ def reconstruct(
     out: Annotated[Path | None, options.out("reconstruction")] = None,
     force: options.Force = False,
 ) -> None:
-    """Encode music or sentences and decode them again: what does the model keep?
+    """What does the model keep of music or sentences?
 
-    Of music one MIDI file is written for each file, and piano rolls of all, each below its original, to
-    reconstruction.png. Of text each sentence is printed as the model reads it, and below it what is made of it.
+    They are encoded and decoded again. Of music one MIDI file is written for each file, and piano rolls of all, each
+    below its original, to reconstruction.png. Of text each sentence is printed as the model reads it, and below it
+    what is made of it.
 
     \b
     Examples:

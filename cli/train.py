@@ -110,9 +110,10 @@ def train(
     valid: data.Valid = None,
     test: data.Test = None,
 ) -> None:
-    """Train a model on music or on text, of which each line is a sentence.
+    """Train a model on music, or on text.
 
-    Options that are left out have the preset's values. Files are prepared first, into .datasets beside the run; as long
+    A line of text is a sentence. Options that are left out have the preset's values, or those that the model of
+    --start-from was trained with. Files are prepared first, into .datasets beside the run; as long
     as they stay unchanged, the next run uses that work again. A run that exists is never overwritten unasked.
 
     \b
@@ -122,7 +123,7 @@ def train(
       seqvae train tunes.seqvae --beta 0.5 --free-bits 48 --annealing cyclical
       seqvae train notes.txt --preset text-words --vocabulary-size 10000
       seqvae train names.txt --preset text-chars --word-dropout 0.3
-      seqvae train mine/ --start-from melody-2bar    a few tunes of one's own, beginning with what is known already
+      seqvae train mine/ --start-from melody-2bar --minutes 5    a few tunes, beginning with what is known already
       seqvae train --resume --out runs/jigs --epochs 100
       torchrun --nproc-per-node 2 -m cli.main train tunes/    by two processes, a GPU each if there are
     """

@@ -73,7 +73,9 @@ WeightAverage = Annotated[
 
 Beta = Annotated[float | None, _number("BETA", "Weight of the rate: lower reconstructs better, higher samples better.")]
 Annealing = Annotated[str | None, choice(settings.ANNEALING, "How beta rises from 0.")]
-AnnealingSteps = Annotated[int | None, _whole("Steps that the rise of beta takes; exponential: to 63 %.")]
+AnnealingSteps = Annotated[
+    int | None, _whole("Steps that the rise of beta takes; exponential: to 63 %; cyclical: of all its cycles.")
+]
 AnnealingEpochs = Annotated[
     float | None,
     typer.Option(

@@ -6,7 +6,7 @@ long as n bars are left. A note-off before a window's first note becomes a no-ev
 dropped; of equal windows the first stays.
 
 Beyond Magenta: any meter on a grid of 16ths, two 2/4 bars read as one of 4/4 (`pair_bars`), no limit to the number of
-windows, and whatever gives none says why.
+windows but that of a melody's bars, and whatever gives none says why.
 """
 
 from collections import Counter
