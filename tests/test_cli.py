@@ -141,6 +141,21 @@ def test_help_starts_fast_and_loads_nothing_heavy() -> None:
     assert help_ < 5 * typer  # twice is usual; torch alone takes more than fifteen times as long
 
 
+def test_an_interruption_while_it_is_loaded_is_told_in_one_line() -> None:
+    code = """
+import sys
+class Impatient:
+    def find_spec(self, name, *_):
+        if name == "typer":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Impatient())
+from cli.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "seqvae: interrupted\n")
+
+
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
 def test_nobody_need_listen(closed: str, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("a cat sat\na dog ran\na bird sang\n")

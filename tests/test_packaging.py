@@ -57,7 +57,7 @@ def test_the_installed_command_is_this_one() -> None:
     found = [entry for entry in entry_points(group="console_scripts") if entry.name == "seqvae"]
     if not found:
         pytest.skip("seqvae is not installed here, the tests run from the sources alone")
-    assert found[0].value == "cli.main:main"
+    assert found[0].value == "cli.__main__:main"
     assert found[0].dist is not None
     assert found[0].dist.version == seqvae.__version__
 
