@@ -182,7 +182,8 @@ def write_audio(piece: Piece, path: Path) -> None:
     sounding = to_pretty_midi(piece)
     if sounding.get_end_time() > LONGEST_AUDIO:
         raise InputError(f"{piece.name or 'the piece'} lasts more than an hour, too long for an audio preview")
-    samples = sounding.synthesize(fs=SAMPLE_RATE)
+    with np.errstate(divide="ignore", invalid="ignore"):  # of nothing but silence pretty_midi makes NaN
+        samples = np.nan_to_num(sounding.synthesize(fs=SAMPLE_RATE))
     loud = np.abs(samples).max(initial=0.0) or 1.0
     with atomic(path) as temporary, wave.open(str(temporary), "wb") as file:
         file.setnchannels(1)
