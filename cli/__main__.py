@@ -12,7 +12,7 @@ def main() -> None:
 
         command()
     except KeyboardInterrupt:
-        sys.stderr.write("seqvae: interrupted\n")
+        print("seqvae: interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 

@@ -42,6 +42,7 @@ def encode(
     vae = load(model, device, precision)
     _, examples = inputs.read_each(vae, inputs.find(items, vae), all_windows=True, encoding=encoding)
     found = inputs.encode(vae, examples)
+    refuse_existing([out], force)
     found.save(out)
     N, Z = found.mean.shape
     again = f"seqvae decode {quote(str(out))}" + (f" --model {quote(model)}" if model is not None else "")

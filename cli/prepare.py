@@ -57,7 +57,8 @@ def prepare(
     data.check_splits(valid, test)
     config = data.with_data_options(data.read_preset(preset, sources), context.params)
     try:
-        dataset.check_place(out, force, [*sources, *(valid or []), *(test or [])])
+        named = [*sources, *(valid or []), *(test or []), *filter(None, [tokenizer])]
+        dataset.check_place(out, force, named)
     except InputError as error:
         raise OptionError(f"--out: {error}") from None
     made = dataset.prepare(

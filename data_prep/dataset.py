@@ -35,7 +35,7 @@ from data_prep.wording import reasons
 from data_prep.workplace import workplace
 
 FORMAT = "seqvae-dataset"
-VERSION = 2
+VERSION = 3
 INFO_FILE = "dataset.json"
 SHARES = (0.8, 0.1, 0.1)  # of train, valid and test, unless something else is said
 MOST_CHECKED = 2**26  # bytes of ids that are looked at when a dataset is opened; of more, batch by batch
@@ -205,7 +205,9 @@ def prepare(
             counts the reasons.
     """
     out = Path(os.path.abspath(out))
-    check_place(out, force, [*sources, *valid, *test])
+    if any(isinstance(paths, str | Path) for paths in (sources, valid, test)):
+        raise TypeError("sources, valid and test are lists of paths, not a path alone")
+    check_place(out, force, [*sources, *valid, *test, *filter(None, [_tokenizer_file(options)])])
     if not (len(split) == 3 and min(split) >= 0 and split[0] > 0 and abs(sum(split) - 1) <= 1e-6):
         raise InputError(f"shares {split} of train, valid and test: they must sum to 1, and train must have one")
     groups = _groups(sources, options, valid, test)
@@ -227,6 +229,7 @@ def prepare(
             "contents": _contents(place.dataset, made.tokenizer),
         }
         (place.dataset / INFO_FILE).write_text(json.dumps(info, indent=1), encoding="utf-8")
+        check_place(out, force)  # once more: something may stand there by now
         place.put_in_place(out)
     return open_dataset(out)
 
@@ -247,6 +250,11 @@ def _groups(
     return train, own_valid, own_test
 
 
+def _tokenizer_file(options: Options) -> Path | None:
+    named = options.tokenizer_file if isinstance(options, TextOptions) else None
+    return None if named is None else Path(named)
+
+
 def check_place(out: Path, force: bool, sources: Sequence[Path] = ()) -> None:
     """Raises InputError for a place where no dataset may be made.
 
@@ -254,8 +262,10 @@ def check_place(out: Path, force: bool, sources: Sequence[Path] = ()) -> None:
     """
     if not taken(out):
         return
+    place = Path(os.path.realpath(out))
     for source in sources:
-        if out.resolve() in (Path(source).resolve(), *Path(source).resolve().parents):
+        real = Path(os.path.realpath(source))
+        if place in (real, *real.parents):
             raise InputError(f"{source} lies in {out}, which would be replaced; choose another place")
     try:
         replaceable = _info(out) is not None
@@ -287,8 +297,8 @@ def _fingerprint(groups: tuple[Files, Files, Files], options: Options, vocabular
     for mark, group in zip(("", "valid\n", "test\n"), groups, strict=True):
         if group.found:
             digest.update(mark.encode() + b"".join(map(_state, group.found)))
-    if isinstance(options, TextOptions) and options.tokenizer_file:
-        digest.update(_state(Source(Path(options.tokenizer_file), options.tokenizer_file)))
+    if own := _tokenizer_file(options):
+        digest.update(_state(Source(own, str(own))))
     if vocabulary is not None:
         digest.update(json.dumps(vocabulary.to_json()).encode())
     return digest.hexdigest()

@@ -55,8 +55,6 @@ def named_sources(paths: Sequence[Path], kind: str = MUSIC) -> list[Source]:
         InputError: a path is missing, a folder cannot be read, a named file is of the other kind, or there is nothing
             of this kind at all.
     """
-    if isinstance(paths, str | Path):
-        raise TypeError(f"a list of files and folders was expected, not {paths!r} alone")
     found: dict[Path, Source] = {}
     names: set[str] = set()
     for path in map(Path, paths):

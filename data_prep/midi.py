@@ -43,7 +43,7 @@ def read(path: Path) -> Piece:
         raise InputError(f"{path}: {'no MIDI file, it has no MThd header' if data else 'the file is empty'}")
     piece = _piece(_parse(data[begin:] if begin else data, path), path.stem)
     if _overflown(piece):
-        raise InputError(f"{path}: a damaged MIDI file (it has more ticks than 31 bits count)")
+        raise InputError(f"{path}: a damaged MIDI file (its ticks are beyond counting)")
     return piece
 
 
@@ -81,7 +81,7 @@ def _piece(score: Any, name: str) -> Piece:
 
 
 def _overflown(piece: Piece) -> bool:
-    """Whether times went beyond what the parser counts in, and came out negative."""
+    """Whether times went beyond the 31 bits that the parser counts in, and came out negative, as half of such do."""
     notes = [track.notes[:, [START, END]].min(initial=0) for track in piece.tracks]
     return min([*notes, *(at for at, *_ in piece.meters), *(at for at, _ in piece.tempos)], default=0) < 0
 

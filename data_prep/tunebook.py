@@ -17,7 +17,7 @@ from data_prep.errors import InputError
 from data_prep.meters import is_tempo
 from data_prep.piece import Piece
 
-_OTHER_CLEF = re.compile(r"treble|alto|tenor|perc|none", re.IGNORECASE)  # which sound as written
+_OTHER_CLEF = re.compile(r"[\s=](treble|alto|tenor|perc|none)", re.IGNORECASE)  # which sound as written
 _TUNE = re.compile(r"^(?=X:)", re.MULTILINE)
 _FIELD = re.compile(r"[A-Za-z]:(?![|:])")  # not the end of a repeat after a note
 _INLINE = re.compile(r"\[([A-Za-z]:[^\]\n]*)\]")

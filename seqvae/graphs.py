@@ -63,7 +63,7 @@ _TURN = threading.Lock()  # a recording has one place for its inputs, and while 
 
 
 class Recordings:
-    """The latest recordings of a model, by what tells one work from another. A copy of it begins with none."""
+    """The latest recordings of a model, by what tells one work from another."""
 
     def __init__(self, record: Callable[..., Recording] = CUDARecording) -> None:
         self._record = record

@@ -76,8 +76,7 @@ class Latents:
         mean = found.get("mean")
         if mean is None or mean.ndim != 2 or not np.issubdtype(mean.dtype, np.floating) or not len(mean):
             raise ModelError(f"{path} has no latents in it: expected an array 'mean' of shape (N, Z)")
-        with np.errstate(over="ignore"):
-            mean = mean.astype(np.float32)
+        mean = _single(mean)
         if not np.isfinite(mean).all():
             raise ModelError(f"{path}: 'mean' has values that are not finite")
         N = len(mean)
@@ -86,12 +85,12 @@ class Latents:
             if name in found and len(np.atleast_1d(found[name])) != N:
                 raise ModelError(f"{path}: '{name}' has {len(np.atleast_1d(found[name]))} rows, 'mean' has {N}")
         scale = found.get("scale", np.zeros_like(mean))
-        if scale.shape != mean.shape or not _possible_scales(scale):
+        if scale.shape != mean.shape or not _real(scale) or not _possible_scales(scale := _single(scale)):
             raise ModelError(
                 f"{path}: 'scale' must have the shape of 'mean', {mean.shape}, of finite values that are 0 or more"
             )
         place = found.get(PLACE[kind], np.ones(N))
-        if not (np.issubdtype(place.dtype, np.number) and ((place >= 1) & (place < 2**31)).all()):
+        if not _real(place) or not _countable(place.astype(np.float64)):
             raise ModelError(f"{path}: '{PLACE[kind]}' must hold whole numbers from 1")
         if "tempo" in found and not possible_tempos(found["tempo"]).all():
             raise ModelError(
@@ -99,7 +98,7 @@ class Latents:
             )
         return cls(
             mean,
-            scale=scale.astype(np.float32),
+            scale=scale,
             source=[str(name) for name in found.get("source", np.array([path.stem] * N))],
             place=[int(each) for each in place],
             tempo=[float(tempo) for tempo in found["tempo"]] if "tempo" in found else None,
@@ -108,8 +107,21 @@ class Latents:
         )
 
 
+def _real(array: np.ndarray) -> bool:
+    return array.dtype.kind in "iuf"
+
+
+def _single(array: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
+        return array.astype(np.float32)
+
+
+def _countable(place: np.ndarray) -> bool:
+    return bool(((place >= 1) & (place < 2**31) & (np.floor(place) == place)).all())
+
+
 def _possible_scales(scale: np.ndarray) -> bool:
-    return np.issubdtype(scale.dtype, np.floating) and bool((np.isfinite(scale) & (scale >= 0)).all())
+    return bool((np.isfinite(scale) & (scale >= 0)).all())
 
 
 def possible_tempos(tempo: np.ndarray) -> np.ndarray:

@@ -187,10 +187,8 @@ def _set_up(
     check_computable(config, world)
     for _, training in config.stages():
         _check_whiten(training, config.model.latent_size, len(data.train))
-    check_place(out, resume, force)
+    _claim(out, lock, resume, force)
     check_spared(out, force, [dataset])
-    if out.is_dir():
-        lock.take(out)
     state: dict[str, Any] = {}
     if resume:
         state = _read_state(out / STATE_FILE)
@@ -202,9 +200,17 @@ def _set_up(
         _check_resumable(before, config, out)
     elif config.start_from is not None:
         state["model"] = first_weights(config, data.tokenizer.to_json())  # read before they may be replaced
+    _claim(out, lock, resume, force)  # once more: reading weights takes its time
     _open_folder(out.resolve(), config, anew=not resume)
     lock.take(out)
     return config, state
+
+
+def _claim(out: Path, lock: FolderLock, resume: bool, force: bool) -> None:
+    """Raises OptionError for a folder that may not be taken, or in which another process trains; else holds it."""
+    check_place(out, resume, force)
+    if out.is_dir():
+        lock.take(out)
 
 
 def _read_state(path: Path) -> dict[str, Any]:

@@ -34,18 +34,23 @@ class FolderLock:
         except ImportError:
             return
         self.release()
-        self._held = os.open(folder, os.O_RDONLY)
+        opened = os.open(folder, os.O_RDONLY)
         try:
-            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.release()
-            raise OptionError(f"another process is training {folder}: wait for it, or choose another --out") from None
-        except OSError:  # file systems that know no locks
-            self.release()
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(opened)
+            if isinstance(error, BlockingIOError):
+                told = f"another process is training {folder}: wait for it, or choose another --out"
+                raise OptionError(told) from None
+            return  # file systems that know no locks
+        self._held = opened
 
     def release(self) -> None:
         """Let others have it."""
         if self._held is not None:
+            import fcntl
+
+            fcntl.flock(self._held, fcntl.LOCK_UN)  # a process that was forked meanwhile may still have it open
             os.close(self._held)
             self._held = None
 
@@ -72,7 +77,7 @@ def _is_run(folder: Path) -> bool:
     try:
         sections = tomllib.loads((folder / CONFIG_FILE).read_text(encoding="utf-8", errors="surrogateescape"))
         Config.from_dict(sections)
-    except (OSError, tomllib.TOMLDecodeError, OptionError):
+    except (OSError, ValueError, RecursionError, OptionError):
         return False
     return {"model", "training"} <= sections.keys()
 
@@ -83,9 +88,10 @@ def check_spared(run: Path, force: bool, sources: Sequence[Path]) -> None:
     Raises:
         OptionError: it says what to do instead.
     """
-    run = run.resolve()
+    run = Path(os.path.realpath(run))
     for source in sources if force else ():
-        if run in (source.resolve(), *source.resolve().parents):
+        real = Path(os.path.realpath(source))
+        if run in (real, *real.parents):
             raise OptionError(f"--force: {source} lies in {run}, which would be removed; choose another --out")
 
 

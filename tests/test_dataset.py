@@ -61,7 +61,7 @@ def test_files_of_a_folder(prepared: Dataset) -> None:
     assert isinstance(prepared.split("train"), np.memmap)
     info = json.loads((prepared.path / "dataset.json").read_text())
     assert info["tokenizer"] == {"name": "melody", "bars": 2, "meter": [4, 4]}
-    assert (info["version"], info["counts"]["files"], info["counts"]["tunes"]) == (2, 40, 40)
+    assert (info["version"], info["counts"]["files"], info["counts"]["tunes"]) == (3, 40, 40)
     assert info["split_by"] == "tune"
 
 
@@ -288,6 +288,25 @@ def test_what_a_dataset_is_made_of_is_not_removed_with_the_old_one(prepared: Dat
             prepare(sources, folder, OPTIONS, force=True)
     assert tune.exists()
     open_dataset(folder)
+
+
+def test_a_path_alone_is_no_list_of_paths(tmp_path: Path) -> None:
+    tune = write_tune(tmp_path / "tune.mid", melody(1))
+    for path in (tune, str(tune)):
+        with pytest.raises(TypeError, match="lists of paths, not a path alone"):
+            prepare(path, tmp_path / "data", OPTIONS)  # type: ignore[arg-type]
+
+
+def test_what_comes_to_stand_at_the_place_of_a_dataset_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def contents(*arguments: Any) -> str:
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "precious").touch()
+        return "of no use"
+
+    monkeypatch.setattr("data_prep.dataset._contents", contents)
+    with pytest.raises(InputError, match="exists and is no dataset"):
+        prepare([write_tune(tmp_path / "tune.mid", melody(1))], tmp_path / "data", OPTIONS)
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["precious"]
 
 
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (0.5, float("nan"), 0.5), (0.0, 0.5, 0.5), (0.5, 0.6, -0.1)])

@@ -155,12 +155,6 @@ def test_slugs_are_file_names_everywhere() -> None:
     assert slugify("茉莉花") == "untitled"
 
 
-def test_a_path_alone_is_no_list_of_paths(tmp_path: Path) -> None:
-    for path in (tmp_path, str(tmp_path)):
-        with pytest.raises(TypeError, match="a list of files and folders was expected"):
-            named_sources(path)  # type: ignore[arg-type]
-
-
 def test_no_two_names_are_the_same() -> None:
     names = DistinctNames()
     assert [names.of(name) for name in ("jig", "jig", "jig-2", "reel", "jig", "jig-2")] == [

@@ -80,7 +80,7 @@ def test_latents_of_sentences_have_lines_and_no_tempo(tmp_path: Path) -> None:
     assert (after.source, after.place, after.tempo, after.kind) == (["the cat sat"], [7], None, "text")
 
 
-@pytest.mark.parametrize("scale", [np.ones(4), np.full((4, 2), -1.0), np.full((4, 2), np.nan), np.full((4, 2), "1")])
+@pytest.mark.parametrize("scale", [np.ones(4), np.full((4, 2), -1.0), np.full((4, 2), 1e300), np.full((4, 2), "1")])
 def test_scales_are_those_of_means(tmp_path: Path, scale: np.ndarray) -> None:
     np.savez(tmp_path / "z.npz", mean=np.zeros((4, 2)), scale=scale)
     with pytest.raises(ModelError, match=r"'scale' must have the shape of 'mean', \(4, 2\), of finite values"):
@@ -101,7 +101,13 @@ def test_a_damaged_archive_is_no_latents_file(tmp_path: Path) -> None:
                 Latents.load(tmp_path / "z.npz")
 
 
-@pytest.mark.parametrize("bar", [1e300, np.nan, 0.0, -1.0])
+def test_whole_numbers_are_scales_and_places(tmp_path: Path) -> None:
+    np.savez(tmp_path / "z.npz", mean=np.zeros((2, 2)), scale=np.ones((2, 2), int), bar=np.array([1, 2], np.float16))
+    latents = Latents.load(tmp_path / "z.npz")
+    assert (latents.scale.dtype, latents.place) == (np.float32, [1, 2])
+
+
+@pytest.mark.parametrize("bar", [1e300, np.nan, np.inf, 0.0, -1.0, 1.5])
 def test_places_are_numbers_that_people_count(tmp_path: Path, bar: float) -> None:
     np.savez(tmp_path / "z.npz", mean=np.zeros((2, 2)), bar=np.array([1.0, bar]))
     with pytest.raises(ModelError, match="'bar' must hold whole numbers from 1"):

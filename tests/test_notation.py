@@ -115,8 +115,8 @@ def test_abc_inline_fields_and_voices(tmp_path: Path) -> None:
 
 
 def test_abc_clefs_that_sound_lower_hold_until_another_one(tmp_path: Path) -> None:
-    piece = tune(tmp_path, "C4 D4|\nK:G\nC4 D4|\nK:C treble\nC4 D4|", key="C bass")
-    assert [pitch for *_, pitch in heads(piece)] == [36, 38, 36, 38, 60, 62]
+    piece = tune(tmp_path, "C4 D4|\nK:G\nC4 D4|\nK:none\nC8|\nK:C clef=treble\nC4 D4|", key="C bass")
+    assert [pitch for *_, pitch in heads(piece)] == [36, 38, 36, 38, 36, 60, 62]
 
 
 def test_abc_tempo(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Draws follow the distribution they claim to."""
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -116,6 +117,15 @@ def test_greedy_generation_is_its_own_most_likely_continuation() -> None:
     model, z = tiny(), torch.randn(3, 4, generator=torch.Generator().manual_seed(3))
     ids = generate(model.decoder, z, 8, temperature=0.0)
     assert torch.equal(model.decode(z, ids).argmax(-1), ids)
+
+
+def test_a_copy_of_a_model_keeps_nothing_that_was_made_of_another_one_s_weights() -> None:
+    model, z = tiny(), torch.randn(3, 4)
+    found = generate(model.decoder, z, 8, 0.0)
+    copied = copy.deepcopy(model)
+    assert model.decoder._kept._held is not None
+    assert copied.decoder._kept._held is None
+    assert torch.equal(generate(copied.decoder, z, 8, 0.0), found)
 
 
 def test_same_seed_same_ids() -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -176,6 +177,38 @@ def test_a_folder_is_one_process_s_to_train_in(dataset: Path, tmp_path: Path) ->
     assert files(run) == before
     assert train(adapted(steps=2), dataset, run, resume=True).steps == 2
     assert train(adapted(steps=1), dataset, run, force=True).steps == 1
+
+
+def test_a_folder_that_another_process_takes_meanwhile_stays_its_own(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FolderLock() as lock:
+
+        def slowly(config: Config, tokenizer: dict) -> dict[str, torch.Tensor]:
+            (tmp_path / "run").mkdir()
+            lock.take(tmp_path / "run")
+            return {}
+
+        monkeypatch.setattr("seqvae.run.first_weights", slowly)
+        with pytest.raises(OptionError, match="another process is training"):
+            train(dataclasses.replace(CONFIG, start_from="elsewhere"), dataset, tmp_path / "run")
+    assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_lock_ends_with_its_block_whatever_was_forked_meanwhile(tmp_path: Path) -> None:
+    with FolderLock() as lock:
+        lock.take(tmp_path)
+        with warnings.catch_warnings(action="ignore"):  # later Pythons warn of threads
+            child = os.fork()
+        if not child:
+            time.sleep(60)
+            os._exit(0)
+    try:
+        with FolderLock() as again:
+            again.take(tmp_path)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 @pytest.mark.parametrize(
