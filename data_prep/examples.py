@@ -77,7 +77,8 @@ def examples(path: Path, options: MelodyOptions) -> list[Example]:
         except InputError as error:
             reasons.append(str(error))
     if not found:
-        raise InputError(f"{path}: {[*reasons, *(reason for _, reason in failed)][0]}")
+        reasons += [reason for _, reason in failed]
+        raise InputError(f"{path}: {reasons[0]}")
     return found
 
 

@@ -101,12 +101,12 @@ def _settings(header: dict[str, Any], path: Path) -> Config:
     except OptionError as error:
         raise _damaged(path, error) from None
     if config.data.tokenizer not in TOKENIZERS:
-        raise _damaged(path, ValueError(f"no tokenizer is called {config.data.tokenizer}"))
+        raise _damaged(path, f"no tokenizer is called {config.data.tokenizer}")
     return config
 
 
-def _damaged(path: Path, error: Exception) -> ModelError:
-    return ModelError(f"{path} is a damaged seqvae model ({str(error).strip().splitlines()[0]})")
+def _damaged(path: Path, reason: Exception | str) -> ModelError:
+    return ModelError(f"{path} is a damaged seqvae model ({str(reason).strip().splitlines()[0]})")
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -122,14 +122,14 @@ def read_header(path: Path) -> dict[str, Any]:
     except (SafetensorError, OSError, ValueError, RecursionError):
         raise ModelError(f"{path} is no seqvae model: expected a .safetensors file made by seqvae train") from None
     if not isinstance(header, dict):
-        raise _damaged(path, TypeError("its header is none"))
+        raise _damaged(path, "its header is none")
     if header.get("format") != FORMAT:
         raise ModelError(f"{path} has format {header.get('format')}, this seqvae reads {FORMAT}: update seqvae")
     for part in ("config", "tokenizer", "metrics"):
         if not isinstance(header.get(part), dict):
-            raise _damaged(path, TypeError(f"its header has no {part}"))
+            raise _damaged(path, f"its header has no {part}")
     if not all(isinstance(value, int | float) for value in header["metrics"].values()):
-        raise _damaged(path, TypeError("metrics that are no numbers"))
+        raise _damaged(path, "metrics that are no numbers")
     return header
 
 
