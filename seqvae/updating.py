@@ -3,8 +3,8 @@
     g <- g min(1, most / |g|),   |g| the norm of all gradients together
 
 A fused optimizer divides by `grad_scale` and passes over a step with `found_inf`, which is how torch.amp.GradScaler
-speaks to it: both stay on the device, so that nobody waits for a GPU, and gradients are read but once. The other ones
-do the same in plain steps.
+speaks to it: both stay on the device, so that nobody waits for a GPU, and gradients are read but once. SGD on a CPU
+takes a shorter step instead, which is the same. The other ones do it in plain steps.
 
 Gradients may come raised, by a factor that is taken out again here.
 """
@@ -32,6 +32,8 @@ def update(optimizer: torch.optim.Optimizer, loss: Tensor, most: float = float("
     if optimizer.defaults["fused"] and norm.device.type != "mps":
         optimizer.grad_scale, optimizer.found_inf = divisor, (~finite).float()  # type: ignore[attr-defined]
         optimizer.step()
+    elif finite and isinstance(optimizer, torch.optim.SGD):
+        _step_shortened(optimizer, float(divisor))
     elif finite:
         torch._foreach_div_(parts, divisor)
         optimizer.step()
@@ -45,6 +47,16 @@ def load(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     optimizer.load_state_dict(state)
     for group in optimizer.param_groups:
         group["fused"] = optimizer.defaults["fused"]  # of this device
+
+
+def _step_shortened(optimizer: torch.optim.SGD, divisor: float) -> None:
+    """A step by gradients that are `divisor` times too long, which stay as they are: SGD without momentum is linear."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group["lr"] /= divisor
+    optimizer.step()
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
 
 
 def _parameters(optimizer: torch.optim.Optimizer) -> list[Parameter]:

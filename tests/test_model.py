@@ -264,6 +264,23 @@ def test_dropout_keeps_the_mean() -> None:
     assert kept.mean() == pytest.approx(1.0, abs=0.01)
 
 
+@pytest.mark.parametrize("share", [1e-3, 0.25, 0.9])
+@pytest.mark.parametrize("shape", [(100_001,), (3, 7, 9_001)], ids=str)
+def test_dropout_drops_the_share_that_is_asked_for(share: float, shape: tuple[int, ...]) -> None:
+    dropped = dropped_out(torch.ones(shape), share, torch.Generator().manual_seed(1)) == 0
+    spread = (share * (1 - share) / dropped.numel()) ** 0.5
+    assert abs(dropped.double().mean() - share) < 4 * spread
+    neighbours = dropped[..., 1:] & dropped[..., :-1]  # which are drawn from the same bits
+    assert abs(neighbours.double().mean() - share**2) < 6 * (share**2 / neighbours.numel()) ** 0.5
+
+
+@pytest.mark.parametrize("share", [1e-9, 1 - 1e-9])
+def test_dropout_at_its_ends(share: float) -> None:
+    kept = dropped_out(torch.ones(2, 1000, dtype=torch.float64), share, torch.Generator().manual_seed(0))
+    assert (kept != 0).double().mean() == pytest.approx(1 - share, abs=1e-2)
+    assert kept.isfinite().all()
+
+
 def test_a_penn_treebank_model_has_the_parameters_of_the_literature() -> None:
     with torch.device("meta"):
         model = SequenceVAE(replace(preset("ptb-vae").model, vocabulary_size=10_002, bos=0))
