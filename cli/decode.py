@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 LatentsFile = Annotated[
     Path, typer.Argument(metavar="LATENTS.npz", help="Made by seqvae encode, or any .npz with mean (N, Z).")
 ]
+DecodingModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="M",
+        help="A model file, a run folder or a bundled name; without it the bundled model that made the latents, if any "
+        "is named in them, else that of melodies.",
+    ),
+]
 
 
 def decode(
@@ -29,7 +38,7 @@ def decode(
     length_penalty: options.LengthPenalty = None,
     unknown: options.Unknown = None,
     seed: options.Seed = None,
-    model: options.Model = None,
+    model: DecodingModel = None,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
     out: Annotated[Path | None, options.out("decoded")] = None,

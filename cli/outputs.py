@@ -46,7 +46,8 @@ def _check_writable(folder: Path) -> None:
     if not place.is_dir():
         raise InputError(f"cannot write to {folder}: {place} is no folder")
     if not os.access(place, os.W_OK | os.X_OK):
-        raise InputError(f"cannot write to {folder}: permission denied")
+        read_only = hasattr(os, "statvfs") and os.statvfs(place).f_flag & os.ST_RDONLY
+        raise InputError(f"cannot write to {folder}: {'read-only file system' if read_only else 'permission denied'}")
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from data_prep.wording import count
 from seqvae.checks import check
 from seqvae.config import TEXT, Config
 from seqvae.errors import OptionError
-from seqvae.run_folder import check_place, check_spared, read_config
+from seqvae.run_folder import MODEL_FILE, check_place, check_spared, read_config
 
 if TYPE_CHECKING:
     from data_prep.dataset import Dataset
@@ -157,6 +157,8 @@ def _settled(given: Mapping[str, Any], world: "World") -> tuple[Config, Path, Pa
         raise OptionError("--start-from begins a run, --resume goes on with one: give one of them")
     if resume:
         before = read_config(run)
+        if not (run / MODEL_FILE).exists():
+            note(f"{run} has no {MODEL_FILE}: the best model from here on will be kept")
         if preset is not None and before.start_from is not None:
             raise OptionError(f"--preset {preset}: {run} was started from {before.start_from}; leave --preset out")
         if preset is None:

@@ -26,6 +26,7 @@ from data_prep.errors import InputError, MachineError
 MIDI_SUFFIXES = (".mid", ".midi", ".kar")
 NOTATION_SUFFIXES = (".abc", ".musicxml", ".xml", ".mxl", ".krn")
 SUFFIXES = MIDI_SUFFIXES + NOTATION_SUFFIXES  # of music
+DATASET_SUFFIX = ".seqvae"  # by custom
 TEXT_SUFFIXES = (".txt", ".gz")  # what a folder gives as text; not tune.mid.gz
 
 MUSIC, TEXT = "music", "text"
@@ -100,10 +101,10 @@ def free(path: Path | str, force: bool) -> Path:
 
 
 def is_path(item: Path | str) -> bool:
-    """Whether an item of text is meant as a file: a Path, the name of what exists, or what looks like a file's name."""
+    """Whether an item of text is meant as a file: a Path, the name of what exists, or what looks like a name of one."""
     if isinstance(item, Path) or os.path.exists(item):
         return True
-    return " " not in item and Path(item).suffix.lower() in (*TEXT_SUFFIXES, *SUFFIXES)
+    return " " not in item and Path(item).suffix.lower() in (*TEXT_SUFFIXES, *SUFFIXES, DATASET_SUFFIX)
 
 
 def _files_of(path: Path, kind: str) -> Iterator[Path]:

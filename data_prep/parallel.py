@@ -11,19 +11,23 @@ A Dask cluster starts workers anew itself; when it gives one part up, after four
 
 import faulthandler
 import multiprocessing
+import os
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Results = TypeVar("Results", bound=Generator[Any])
 
+LOOK_EVERY = 1.0  # seconds between two looks of a process at the one that has started it
 ROUND = 4  # parts for each process, where rounds are waited for
 
 
@@ -160,4 +164,18 @@ def _closed(results: Results) -> Iterator[Results]:
 def _work(work: Callable[[Sequence[Item]], Result], part: range, items: Sequence[Item]) -> tuple[range, Result]:
     if multiprocessing.parent_process():
         faulthandler.disable()  # whoever started the process tells in one line what made it crash
+        _end_with_starter()
     return part, work(items)
+
+
+@cache
+def _end_with_starter() -> None:
+    """End this process, once the one that has started it was killed: joblib's would wait for ever."""
+    starter = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == starter:
+            time.sleep(LOOK_EVERY)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

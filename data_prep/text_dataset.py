@@ -24,6 +24,7 @@ from data_prep.errors import InputError
 from data_prep.files import remove
 from data_prep.ragged import Ragged
 from data_prep.splits import SPLITS
+from data_prep.text import MOST as LONGEST_LINE
 from data_prep.text import TextOptions
 from data_prep.text_gathering import Gathered, gather
 from data_prep.tokenizers.base import Tokenizer
@@ -157,14 +158,14 @@ class _Written:
 def _encode(job: Job, tokenizer: TextTokenizer, found: Gathered, split: np.ndarray, drop: bool) -> dict[str, int]:
     """Write the ids of all splits; marks in `split` what is dropped; the numbers of what there is."""
     written = [_Written(job.folder, name, tokenizer.dtype) for name in SPLITS]
-    cut = without_known = 0
+    long = without_known = 0
     for row, text in enumerate(job.shown(found.texts(), "encoding", len(found), "sentences")):
         ids = tokenizer.read(text)
         if _too_long(found, row, len(ids), tokenizer.length):
+            long += row not in found.partial
             if drop:
                 split[row] = DROPPED
                 continue
-            cut += 1
             del ids[tokenizer.length - 1 :]
         unknown = ids.count(tokenizer.blank)
         without_known += unknown == len(ids)
@@ -174,7 +175,8 @@ def _encode(job: Job, tokenizer: TextTokenizer, found: Gathered, split: np.ndarr
     counts = {name: len(each.offsets) - 1 for name, each in zip(SPLITS, written, strict=True)}
     counts |= {f"{name}_tokens": each.offsets[-1] for name, each in zip(SPLITS, written, strict=True)}
     counts |= {f"{name}_unknown": each.unknown for name, each in zip(SPLITS, written, strict=True)}
-    return counts | {"cut": cut, "dropped": int((split == DROPPED).sum()), "without_known": without_known}
+    counts |= {"cut": 0 if drop else long, "dropped": long if drop else 0, "endless": len(found.partial)}
+    return counts | {"without_known": without_known}
 
 
 def _write_index(path: Path, found: Gathered, split: np.ndarray) -> None:
@@ -220,10 +222,12 @@ def summary(info: dict[str, Any], tokenizer: Tokenizer) -> Iterator[str]:
     yield "split: " + ", ".join(f"{name} {counts[name]:,}" for name in SPLITS)
     shares = [f"{name} {counts[f'{name}_unknown'] / symbols[name]:.2%}" for name in SPLITS if symbols[name]]
     yield f"unknown {unit}s: " + ", ".join(shares)
-    yield from _notes(counts, info["split_by"], count(info["options"]["max_length"], unit), unit)
+    options = info["options"]
+    drop = options["long"] == "drop"
+    yield from _notes(counts, info["split_by"], count(options["max_length"], unit), unit, drop)
 
 
-def _notes(counts: dict[str, int], split_by: str, most: str, unit: str) -> Iterator[str]:
+def _notes(counts: dict[str, int], split_by: str, most: str, unit: str, drop: bool) -> Iterator[str]:
     empty = [name for name in ("valid", "test") if not counts[name]]
     if empty and split_by == "files":
         yield f"no sentences for {' and '.join(empty)}: files were given only for the other split"
@@ -233,6 +237,9 @@ def _notes(counts: dict[str, int], split_by: str, most: str, unit: str) -> Itera
         yield f"{count(counts['cut'], 'sentence')} longer than {most} cut to this length"
     if counts["dropped"]:
         yield f"{count(counts['dropped'], 'sentence')} longer than {most} left out"
+    if counts.get("endless"):
+        what = "left out" if drop else "of which the beginning was read"
+        yield f"{count(counts['endless'], 'line')} longer than {LONGEST_LINE:,} characters, {what}"
     if counts["without_known"]:
         yield f"{count(counts['without_known'], 'sentence')} without a known {unit}"
     if counts["empty_lines"]:

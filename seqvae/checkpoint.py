@@ -137,8 +137,11 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write a training state: nested dictionaries of tensors, numbers and strings."""
 
     def write(to: Path) -> None:
-        with to.open("wb") as file:  # torch's own writer says of a full disk where in its code it noticed
-            torch.save({"format": STATE_FORMAT} | state, file)
+        with to.open("wb") as file:
+            try:
+                torch.save({"format": STATE_FORMAT} | state, file)
+            except RuntimeError as error:  # torch closes what it could not write, and complains of that
+                raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
     write_atomically(path, write)
 
@@ -146,7 +149,7 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 def load_state(path: Path) -> dict[str, Any]:
     """Read a training state. Raises ModelError when it is missing, damaged or of another version of seqvae."""
     if not path.is_file():
-        raise ModelError(f"{path}: no training state to resume from; begin again with --force")
+        raise ModelError(f"{path}: no training state to resume from; begin again without --resume")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file

@@ -8,6 +8,8 @@ from seqvae import config as settings
 from seqvae.config import Config, DataConfig, ModelConfig, Phase, TrainConfig
 from seqvae.errors import OptionError
 
+MOST_RATE = 40.0  # nats of a dimension: its scale is e^-40, the square of which fp32 still holds
+MOST_GAMMA = 1e3
 _WHOLE_FROM_1 = (
     *("encoder_size", "encoder_layers", "decoder_size", "decoder_layers", "length"),
     *("batch_size", "accumulate", "annealing_steps", "scheduled_sampling_steps", "plateau_patience", "validate_every"),
@@ -50,6 +52,7 @@ def check(config: Config) -> None:
     _require(config.model.vocabulary_size >= 2, "vocabulary_size", config.model.vocabulary_size, "at least 2")
     _require(0 <= config.model.dropout < 1, "dropout", config.model.dropout, "0 or more and below 1")
     _check_tied(config.model)
+    _check_posterior(config.model)
     _check_values(config.data)
     _check_data(config.data)
     for phase, training in config.stages():
@@ -85,6 +88,15 @@ def _check_tied(model: ModelConfig) -> None:
     if model.tied and model.embedding_size != model.decoder_size:
         sizes = f"embedding_size {model.embedding_size or 'one-hot'} and decoder_size {model.decoder_size}"
         raise OptionError(f"tied: {sizes} must be the same; set them in a preset of your own")
+
+
+def _check_posterior(model: ModelConfig) -> None:
+    """What its rate and its means may be, so that numbers of 32 bits hold them."""
+    _require(model.gamma <= MOST_GAMMA, "gamma", model.gamma, f"at most {MOST_GAMMA:g}")
+    if model.posterior == "delta" and model.latent_size:
+        most = MOST_RATE * model.latent_size
+        allowed = f"at most {most:g}, {MOST_RATE:g} nats for each of {model.latent_size} dimensions"
+        _require(model.minimum_rate <= most, "minimum_rate", model.minimum_rate, allowed)
 
 
 def _check_data(data: DataConfig) -> None:

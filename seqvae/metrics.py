@@ -120,7 +120,10 @@ class MetricsLog:
         if not self._path.exists():
             return []
         with open(self._path, newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+            rows = list(csv.DictReader(file))
+        if any(None in row or None in row.values() for row in rows):  # a row with more cells than names, or fewer
+            raise ValueError("a row was cut off")
+        return rows
 
 
 def _board(run: Path, keep_steps: int) -> Any:

@@ -6,6 +6,7 @@ By many processes it is the first one that looks after the folder; the others ar
 import dataclasses
 import math
 import os
+import platform
 import shutil
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
@@ -154,6 +155,8 @@ def open_run(
 ) -> Run:
     """Begin a run, or go on with one, in a folder that `lock` then holds; raises as `training.train` does."""
     device, data = world.by_all(lambda: (_usable_device(config, world), SequenceData(dataset)))
+    known = world.by_first(lambda: data.dataset.info["contents"])
+    world.by_all(lambda: _check_alike(data, known))
     config, state = world.by_first(lambda: _set_up(config, data, out, lock, resume=resume, force=force, world=world))
     data.use_gpu(device)
     model = new_model(config).to(device)
@@ -198,12 +201,23 @@ def _set_up(
             told = f"--resume: {dataset} holds other sequences, or in another order, than {out} was trained on"
             raise OptionError(f"{told}; leave SOURCE out, or name another --out")
         _check_resumable(before, config, out)
+        if not (out / MODEL_FILE).exists():
+            state["done"]["best"] = {}  # whatever was the best is gone
     elif config.start_from is not None:
         state["model"] = first_weights(config, data.tokenizer.to_json())  # read before they may be replaced
     _claim(out, lock, resume, force)  # once more: reading weights takes its time
     _open_folder(out.resolve(), config, anew=not resume)
     lock.take(out)
     return config, state
+
+
+def _check_alike(data: SequenceData, known: str) -> None:
+    """Raises TrainingError where this process has other sequences than the first one."""
+    if data.dataset.info["contents"] != known:
+        raise TrainingError(
+            f"{data.dataset.path.absolute()} on {platform.node()} holds other sequences, or in another order, than the "
+            "same dataset of the first process: copy that one to each machine"
+        )
 
 
 def _claim(out: Path, lock: FolderLock, resume: bool, force: bool) -> None:

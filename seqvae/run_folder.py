@@ -9,6 +9,7 @@ from seqvae.config import Config
 from seqvae.errors import OptionError
 
 CONFIG_FILE, MODEL_FILE, STATE_FILE, METRICS_FILE = "config.toml", "model.safetensors", "last.pt", "metrics.csv"
+BEGUN = (CONFIG_FILE, "events.out.tfevents")  # what is there of a run that failed before its first state was saved
 
 
 class FolderLock:
@@ -68,7 +69,7 @@ def check_place(run: Path, resume: bool, force: bool) -> None:
         return
     if not _is_run(run):
         raise OptionError(f"{run} exists and is no run folder, so it is left alone; choose another --out")
-    if not force:
+    if not force and any(not file.name.startswith(BEGUN) for file in run.iterdir()):
         raise OptionError(f"{run} exists: go on with --resume, replace it with --force, or choose another --out")
 
 
@@ -98,4 +99,7 @@ def check_spared(run: Path, force: bool, sources: Sequence[Path]) -> None:
 def read_config(run: Path) -> Config:
     """The settings of a run. Raises OptionError when they are damaged."""
     path = run / CONFIG_FILE
-    return Config.from_toml(path.read_text(encoding="utf-8", errors="surrogateescape"), str(path))
+    config = Config.from_toml(path.read_text(encoding="utf-8", errors="surrogateescape"), str(path))
+    if not _is_run(run):
+        raise OptionError(f"{path} is damaged: it has no settings of a run")
+    return config

@@ -20,6 +20,7 @@ from typing import Any, TypedDict, Unpack, cast
 import numpy as np
 import torch
 
+from data_prep.dataset import is_dataset
 from data_prep.errors import InputError
 from data_prep.examples import Example, examples, remarks, sentence, sentence_examples
 from data_prep.files import SUFFIXES, free, is_path
@@ -150,6 +151,9 @@ class TrainedModel:
     ) -> list[Example]:
         """The sequences that `encode` would encode; arguments and errors are the same."""
         items = _several(items)
+        for item in items:
+            if not isinstance(item, Path | str | Score):
+                raise TypeError(f"{str(item)[:80]!r} is a {type(item).__name__}: give paths, sentences or scores")
         if self.kind == TEXT:
             if bar is not None:
                 raise OptionError(f"--bar {bar}: model '{self.name}' reads text, which has no bars")
@@ -328,33 +332,41 @@ class TrainedModel:
 
     def evaluate(
         self,
-        data: Path | str | Sequence[Example],
-        split: str = "test",
+        data: Item | Sequence[Item] | Sequence[Example],
+        split: str | None = None,
         samples: int = 16,
         seed: int = 0,
         progress: bool = False,
     ) -> dict[str, float]:
-        """Figures on a split of a prepared dataset ("train", "valid" or "test"), or on all that `read` has found.
+        """Figures of a prepared dataset, or of files, scores or sentences; `seqvae.evaluation.evaluate` explains them.
 
-        What they are says `seqvae.evaluation.evaluate`.
+        Args:
+            data: the folder of a dataset; items as for `read`, of which all windows or sentences count; or what it
+                has found.
+            split: of a dataset "train", "valid" or "test", which None is, too.
+            samples, seed, progress: as for `seqvae.evaluation.evaluate`.
 
         Raises:
             ModelError: the dataset has another tokenizer than the model, or the split is empty.
-            InputError: the folder is no dataset, or a damaged one.
-            OptionError: there is no sequence, or samples or seed are out of range.
+            InputError: the dataset is damaged, or an item cannot be read.
+            OptionError: there is no sequence, samples or seed are out of range, or a split is not of a dataset.
         """
         seed = given.seed(seed)
         if samples < 0:
             raise OptionError(f"--samples {samples}: must be 0 or more")
         batches: Iterable[Batch]
-        if isinstance(data, Path | str):
-            prepared = SequenceData(Path(data))
+        if isinstance(data, Path | str) and is_dataset(Path(data)):
+            prepared, split = SequenceData(Path(data)), split or "test"
             prepared.check_serves(self.tokenizer, self.name, split)
             batches = prepared.batches(split, BATCH)
-        elif len(data):
-            batches = [batch for _, batch in in_batches([example.ids for example in data], BATCH)]
         else:
-            raise OptionError("there is nothing to evaluate: no sequence was given")
+            if split is not None:
+                raise OptionError(f"split {split}: {data} is no dataset; what is no dataset is measured whole")
+            items = _several(data)
+            found = items if all(isinstance(item, Example) for item in items) else self.read(items, all_windows=True)
+            if not found:
+                raise OptionError("there is nothing to evaluate: no sequence was given")
+            batches = [batch for _, batch in in_batches([example.ids for example in found], BATCH)]
         with autocast(self.device, "bf16" if self.precision == "bf16" else "fp32"):
             return evaluate(self.model, batches, self.tokenizer.note_on, samples, seed, progress=progress)
 
@@ -414,6 +426,6 @@ def write_scores(rows: Mapping[Path, Sequence[Score]], titles: Sequence[str], pi
     piano_rolls([score for scores in rows.values() for score in scores], titles, picture)
 
 
-def _several(items: Item | Sequence[Item]) -> list[Item]:
+def _several(items: Any) -> list[Any]:
     """One item, or many, as a list."""
     return [items] if isinstance(items, Path | str | Score) else list(items)

@@ -27,10 +27,11 @@ from seqvae.metrics import Averages
 from seqvae.optimization import INNER_STEPS
 from seqvae.progress import Progress
 from seqvae.run import Run, open_run, renew
-from seqvae.run_folder import FolderLock
+from seqvae.run_folder import MODEL_FILE, FolderLock
 from seqvae.vae import SequenceVAE
 
 SKIPS_IN_A_ROW = 20  # non-finite steps after which a run is given up
+REMEDIES = "try a lower --learning-rate, or --precision fp32"
 SAVE_EVERY = 60.0  # seconds between two training states
 LOOK_EVERY = 0.5  # seconds between two looks at the figures, for which a GPU is waited for
 MOST_VALID = 4096  # sequences looked at in each validation
@@ -90,7 +91,7 @@ def train(
         before = run.done.step
         try:
             stopped = _train_phases(run, progress and world.first, on_validation)
-            world.by_first(lambda: _finish(run))
+            world.by_first(lambda: _finish(run, stopped))
         finally:
             if run.log is not None:
                 run.log.close()
@@ -188,8 +189,7 @@ def _hopeless(run: Run) -> bool:
 
 def _give_up(done: Progress) -> None:
     raise TrainingError(
-        f"loss or gradient were not finite for {SKIPS_IN_A_ROW} steps in a row, up to step {done.step}: "
-        "try a lower --learning-rate, or --precision fp32"
+        f"loss or gradient were not finite for {SKIPS_IN_A_ROW} steps in a row, up to step {done.step}: " + REMEDIES
     )
 
 
@@ -201,7 +201,7 @@ def _fitting(run: Run) -> Iterator[None]:
     except RuntimeError as error:
         if not out_of_memory(error):
             raise
-        size, parts = run.training.batch_size, run.training.accumulate
+        size, parts = min(run.training.batch_size, len(run.data.train)), run.training.accumulate
         raise TrainingError(
             f"a batch of {size} sequences{f' in {parts} parts' * (parts > 1)} does not fit into the memory of "
             f"{run.device}: try --accumulate {2 * parts}, or a --batch-size below {size}"
@@ -280,10 +280,15 @@ def _begin_next_phase(run: Run) -> None:
     run.world.by_first(run.save)
 
 
-def _finish(run: Run) -> None:
+def _finish(run: Run, stopped: str) -> None:
     run.save()
-    if not run.done.best and run.done.phase == 0:  # interrupted before the first validation: keep what there is
+    unseen = not run.done.best and run.done.phase == 0  # interrupted before the first validation: keep what there is
+    if unseen or not (run.out / MODEL_FILE).exists():
         run.save_model({})
+    if run.done.skipped == run.done.step and stopped != "interrupted":
+        raise TrainingError(
+            f"loss or gradient were not finite at any step, {run.done.step:,} in all: nothing was learned; {REMEDIES}"
+        )
 
 
 def _bar(run: Run, progress: bool) -> tqdm:

@@ -6,11 +6,18 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` make a temporary file beside `path`, then rename it: a kill leaves the old file or the new one."""
+    """Let `write` make a temporary file beside `path`, then rename it: a kill leaves the old file or the new one.
+
+    Raises OSError that names `path` where it cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         write(temporary)
         temporary.replace(path)
+    except OSError as error:
+        if error.errno is None:  # raised by code, not by the system
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None  # a full disk's own tells no name
     finally:
         temporary.unlink(missing_ok=True)

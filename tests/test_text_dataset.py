@@ -235,10 +235,13 @@ def test_a_line_without_end_is_one_sentence_that_is_cut_or_dropped(tmp_path: Pat
     cut = made(tmp_path, content, split=(1.0, 0.0, 0.0))
     assert time.process_time() - started < 20
     assert cut.split("train").lengths.tolist() == [3, 101, 2, 3]
-    assert cut.info["counts"]["cut"] == 2
+    assert "2 lines longer than 1,048,576 characters, of which the beginning was read" in cut.summary()
+    assert "cut to this length" not in cut.summary()
     assert max(map(len, cut.tokenizer.symbols)) <= 100  # a word of a million letters is none
     dropped = made(tmp_path, content, TextOptions(long="drop"), split=(1.0, 0.0, 0.0))
     assert sentences_of(dropped, "train") == ["first line", "last line"]
+    assert "2 lines longer than 1,048,576 characters, left out" in dropped.summary()
+    assert "longer than 100 words" not in dropped.summary()
 
 
 def test_line_ends_and_compression_make_no_difference(tmp_path: Path) -> None:
