@@ -184,6 +184,10 @@ def main() -> None:
     parser.add_argument("--melodies", type=Path, default=SAMPLES)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    if not any(options.melodies.glob("**/*.mid")):
+        parser.error(f"--melodies {options.melodies}: there are no .mid files")
+    if options.out and options.out.exists():
+        parser.error(f"--out {options.out}: exists; name a new folder")
     print("python -m benchmarks.scale", *(["--melodies", "FOLDER"] if options.melodies != SAMPLES else []))
     print(f"{describe()}\n", flush=True)
     with tempfile.TemporaryDirectory() as name:

@@ -5,6 +5,7 @@ metrics.csv (a row for each validation), TensorBoard events where tensorboard is
 adds. What a step does stands in `optimization`; how far a run has come, in `progress`.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -285,10 +286,11 @@ def _finish(run: Run, stopped: str) -> None:
     unseen = not run.done.best and run.done.phase == 0  # interrupted before the first validation: keep what there is
     if unseen or not (run.out / MODEL_FILE).exists():
         run.save_model({})
-    if run.done.skipped == run.done.step and stopped != "interrupted":
-        raise TrainingError(
-            f"loss or gradient were not finite at any step, {run.done.step:,} in all: nothing was learned; {REMEDIES}"
-        )
+    done = run.done
+    lost = done.skipped == done.step or not math.isfinite(done.best.get("elbo", 0.0))
+    if lost and stopped != "interrupted":
+        told = f"loss or gradient were not finite at {done.skipped:,} of {done.step:,} steps"
+        raise TrainingError(f"nothing was learned: {told}; {REMEDIES}")
 
 
 def _bar(run: Run, progress: bool) -> tqdm:

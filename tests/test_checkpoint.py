@@ -169,6 +169,21 @@ def test_states_come_back_and_pickles_are_never_run(tmp_path: Path) -> None:
     assert not ran.exists()
 
 
+def test_a_full_disk_is_told_with_the_file_s_name(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "last.pt"
+    save_state(path, {"weights": torch.zeros(10)})
+    before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large: .*last\.pt"):
+            save_state(path, {"weights": torch.zeros(1 << 16)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")

@@ -164,3 +164,12 @@ def test_a_language_model_takes_nothing_that_is_for_latents(option: str) -> None
     given = {option: True if option in ("whiten", "aggressive") else 0.5}
     with pytest.raises(OptionError, match=f"--{option.replace('_', '-')}: a model without latents"):
         check(Config(model=language_model, training=TrainConfig(steps=1, **given)))
+
+
+def test_what_32_bits_do_not_hold_is_refused() -> None:
+    training, delta = TrainConfig(steps=1), ModelConfig(posterior="delta", latent_size=8)
+    check(Config(model=replace(delta, minimum_rate=320.0), training=training))
+    with pytest.raises(OptionError, match="must be at most 320, 40 nats for each of 8 dimensions"):
+        check(Config(model=replace(delta, minimum_rate=321.0), training=training))
+    with pytest.raises(OptionError, match=r"--gamma 10000\.0: must be at most 1000"):
+        check(Config(model=ModelConfig(posterior="batch-norm", gamma=1e4), training=training))

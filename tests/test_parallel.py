@@ -2,8 +2,11 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import joblib
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from data_prep import parallel
 from data_prep.parallel import Parallel, processes
 
+ROOT = Path(__file__).parents[1]
 DEADLY = 5
 NUMBERS = range(12)
 PARTS = [range(start, start + 3) for start in range(0, 12, 3)]
@@ -37,6 +41,28 @@ def test_an_item_that_crashes_costs_itself_alone(capfd: pytest.CaptureFixture[st
     assert flat == [-number if number == DEADLY else number * number for number in NUMBERS]
     assert sum(map(len, found)) == len(NUMBERS)
     assert capfd.readouterr() == ("", "")
+
+
+ENDLESS = """
+import sys, time
+from data_prep.parallel import Parallel
+
+def work(items):
+    print(len(items), flush=True)
+    time.sleep(1000)
+
+list(Parallel(range(4), work, None, 2).run([range(2), range(2, 4)]))
+"""
+
+
+def test_processes_end_when_the_one_that_started_them_was_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", ENDLESS], cwd=ROOT, stdout=subprocess.PIPE) as started:
+        assert started.stdout is not None
+        assert [started.stdout.readline() for _ in range(2)] == [b"2\n"] * 2  # both are at work
+        started.kill()
+        begin = time.monotonic()
+        assert started.stdout.read() == b""  # until nobody holds it any more
+        assert time.monotonic() - begin < 60
 
 
 class InRounds(joblib.parallel.BACKENDS["loky"]):

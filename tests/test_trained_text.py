@@ -224,6 +224,22 @@ def test_evaluation_of_a_dataset_is_that_of_its_sentences(dataset: Dataset) -> N
         assert by_split[name] == pytest.approx(by_file[name], rel=1e-4)
 
 
+def test_evaluation_takes_what_encode_takes(dataset: Dataset) -> None:
+    vae, path = model_of(dataset.tokenizer), dataset.path.parent / "test.txt"
+    lines = path.read_text().splitlines()
+    expected = vae.evaluate(vae.read(path), samples=0)
+    assert vae.evaluate(path, samples=0) == vae.evaluate(str(path), samples=0) == expected
+    assert vae.evaluate(lines, samples=0) == expected
+    assert vae.evaluate(lines[0], samples=0) == vae.evaluate([lines[0]], samples=0)
+    with pytest.raises(InputError, match=r"missing\.seqvae does not exist"):
+        vae.evaluate("missing.seqvae")
+    with pytest.raises(OptionError, match=r"split valid: .* is no dataset"):
+        vae.evaluate(lines, "valid")
+    for strange in (b"abc", ["the cat", None]):
+        with pytest.raises(TypeError, match="give paths, sentences or scores"):
+            vae.encode(strange)
+
+
 def test_a_dataset_of_another_vocabulary_is_refused_in_one_short_line(dataset: Dataset) -> None:
     with pytest.raises(ModelError, match="was prepared for") as error:
         model_of(WordTokenizer(12, symbols=WORDS)).evaluate(dataset.path)

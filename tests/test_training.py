@@ -8,7 +8,9 @@ import shutil
 import signal
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ from seqvae import data, optimization, training
 from seqvae.checkpoint import load_model, load_state, save_state
 from seqvae.config import Config, ModelConfig, TrainConfig
 from seqvae.data import SequenceData, transposed
+from seqvae.distributed import World
 from seqvae.errors import ModelError, OptionError, TrainingError
 from seqvae.metrics import MetricsLog
 from seqvae.previews import Previews
@@ -53,6 +56,13 @@ def adapted(**changes: object) -> Config:
 def metrics(run: Path) -> list[dict[str, str]]:
     with open(run / "metrics.csv", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    def failing(*arguments: object) -> None:
+        raise error
+
+    return failing
 
 
 def assert_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
@@ -257,6 +267,8 @@ def test_steps_that_are_not_finite_are_skipped_counted_and_end_in_advice(
     assert result.skipped_steps == 2
     assert all(torch.isfinite(tensor).all() for tensor in weights(tmp_path / "a").values())
     bad_steps |= set(range(10**5))
+    with pytest.raises(TrainingError, match=r"nothing was learned: .* at 3 of 3 steps; try a lower --learning-rate"):
+        train(adapted(steps=3), dataset, tmp_path / "short")
     for steps in (20, 10**6):  # at the end, and on the way
         with pytest.raises(TrainingError, match="--learning-rate"):
             train(adapted(steps=steps), dataset, tmp_path / str(steps))
@@ -269,15 +281,63 @@ def test_steps_that_are_not_finite_are_skipped_counted_and_end_in_advice(
 def test_a_batch_that_does_not_fit_into_memory_says_what_would(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
 ) -> None:
-    def full(*arguments: object) -> None:
-        raise error
-
-    monkeypatch.setattr(optimization, "charged_rate", full)
+    monkeypatch.setattr(optimization, "charged_rate", raising(error))
     with pytest.raises(TrainingError, match=r"16 sequences .* memory of cpu: try --accumulate 2, or a --batch-size"):
         train(CONFIG, dataset, tmp_path / "run")
     monkeypatch.setattr(optimization, "charged_rate", lambda *arguments: 1 + torch.ones(2, 3) @ torch.ones(2))
     with pytest.raises(RuntimeError, match="size"):  # a programming error stays what it is
         train(adapted(accumulate=2), dataset, tmp_path / "other")
+
+
+def test_a_batch_that_does_not_fit_is_of_the_sequences_that_there_are(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optimization, "charged_rate", raising(torch.OutOfMemoryError("CUDA out of memory.")))
+    size = len(SequenceData(dataset).train)
+    with pytest.raises(TrainingError, match=f"a batch of {size} sequences .* or a --batch-size below {size}"):
+        train(adapted(batch_size=10**6), dataset, tmp_path / "run")
+
+
+def test_a_run_that_failed_before_its_first_state_is_in_nobody_s_way(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(optimization, "charged_rate", raising(torch.OutOfMemoryError("CUDA out of memory.")))
+        with pytest.raises(TrainingError, match="fit"):
+            train(CONFIG, dataset, tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.toml"]
+    with pytest.raises(ModelError, match="begin again without --resume"):
+        train(CONFIG, dataset, tmp_path / "run", resume=True)
+    (tmp_path / "run" / "notes.md").touch()
+    with pytest.raises(OptionError, match="--force"):
+        train(CONFIG, dataset, tmp_path / "run")
+    (tmp_path / "run" / "notes.md").unlink()
+    assert train(adapted(steps=1), dataset, tmp_path / "run").steps == 1
+
+
+def test_weights_that_became_infinite_are_no_success(dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="nothing was learned"):
+        train(adapted(steps=4, learning_rate=1e37, clip=1e37), dataset, tmp_path / "run")
+
+
+def test_a_model_that_was_removed_is_made_again(dataset: Path, tmp_path: Path) -> None:
+    train(adapted(steps=2), dataset, tmp_path / "run")
+    model = tmp_path / "run" / "model.safetensors"
+    for steps in (2, 3):  # nothing is left to do; one step more
+        model.unlink()
+        result = train(adapted(steps=steps), dataset, tmp_path / "run", resume=True)
+        assert_equal(load_model(model).model.state_dict(), weights(tmp_path / "run"))
+    assert result.best["step"] == 3
+
+
+def test_a_process_that_has_other_sequences_than_the_first_says_so(dataset: Path, tmp_path: Path) -> None:
+    class Elsewhere(World):
+        def by_first(self, work: Callable[[], Any]) -> Any:
+            return "what it holds there"
+
+    with pytest.raises(TrainingError, match="holds other sequences, or in another order, than the same dataset"):
+        train(CONFIG, dataset, tmp_path / "run", world=Elsewhere())
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_dataset_with_nothing_to_validate_on_is_refused_before_anything_is_made(tmp_path: Path) -> None:
@@ -518,6 +578,8 @@ def test_before_the_first_validation_the_model_is_that_of_the_last_step(
 def test_damaged_metrics_are_told(dataset: Path, tmp_path: Path) -> None:
     train(adapted(steps=1), dataset, tmp_path / "run")
     path = tmp_path / "run" / "metrics.csv"
-    path.write_text(path.read_text().replace(",", ";"))
-    with pytest.raises(ModelError, match=r"metrics\.csv is damaged: restore it, or remove it"):
-        train(adapted(steps=2), dataset, tmp_path / "run", resume=True)
+    whole = path.read_text()
+    for damaged in (whole.replace(",", ";"), whole[: whole.rindex(",")], f"{whole.strip()},1\n"):
+        path.write_text(damaged)
+        with pytest.raises(ModelError, match=r"metrics\.csv is damaged: restore it, or remove it"):
+            train(adapted(steps=2), dataset, tmp_path / "run", resume=True)
