@@ -44,6 +44,26 @@ def log_probabilities(decoder: LSTMDecoder, z: torch.Tensor, ids: torch.Tensor, 
     return summed(Categorical(logits=logits).log_prob(ids), lengths)
 
 
+def searched_plainly(
+    decoder: LSTMDecoder, z: torch.Tensor, length: int, beams: int, alpha: float
+) -> list[tuple[float, tuple[int, ...]]]:
+    """The best sentences of one latent (Z) and their scores; all ids are tried, up to the last step."""
+    config = decoder.config
+    live: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]
+    finished = []
+    for step in range(1, length + 1):
+        extended = []
+        for nats, said in live:
+            logp = decoder(z[None], torch.tensor([[*said, 0]]))[0, -1].log_softmax(-1).tolist()
+            may = [config.eos] if step == length else [id for id in range(len(logp)) if id not in config.unsaid]
+            extended += [(nats + logp[id], (*said, id)) for id in may]
+        extended.sort(reverse=True)
+        ended = [(nats, said) for nats, said in extended[:beams] if said[-1] == config.eos]
+        finished += [(nats / ((5 + step) / 6) ** alpha, said) for nats, said in ended]
+        live = [(nats, said) for nats, said in extended if said[-1] != config.eos][:beams]
+    return sorted(finished, reverse=True)[:beams]
+
+
 def lengths_of(found: Hypotheses, config: ModelConfig) -> torch.Tensor:
     """(B, K)."""
     T = found.ids.shape[-1]
@@ -65,6 +85,23 @@ def test_a_wide_beam_ranks_all_sequences(config: ModelConfig, alpha: float) -> N
         assert torch.equal(found.ids[row, : len(ids)], ids[order])
         torch.testing.assert_close(found.scores[row, : len(ids)], scores)
         torch.testing.assert_close(found.log_probabilities[row, : len(ids)], nats[order])
+
+
+@pytest.mark.parametrize("bias", [-2.0, 0.0, 3.0])
+@pytest.mark.parametrize("beams", [1, 2, 3])
+@pytest.mark.parametrize("alpha", [0.0, 1.0, 5.0])
+def test_a_narrow_beam_finds_what_a_plain_search_finds(alpha: float, beams: int, bias: float) -> None:
+    """Whether sentences like to end, or not."""
+    decoder, z = decoder_of(TEXT)
+    with torch.no_grad():
+        decoder.output.bias[TEXT.eos] += bias
+        found = beam_search(decoder, z[:3], 7, beams, alpha)
+        for row in range(3):
+            wanted = searched_plainly(decoder, z[row], 7, beams, alpha)
+            scores = torch.tensor([score for score, _ in wanted], dtype=torch.float64)
+            torch.testing.assert_close(found.scores[row, : len(wanted)], scores)
+            for ids, (_, said) in zip(found.ids[row].tolist(), wanted, strict=False):
+                assert ids == [*said, *[TEXT.eos] * (7 - len(said))]
 
 
 def test_lengths_compete() -> None:
@@ -114,6 +151,15 @@ def test_what_is_found_ends_once_and_never_begins_again() -> None:
     assert ended[..., -1].all()
     assert (ids[ended] == TEXT.eos).all()
     assert (ids != TEXT.bos).all()
+
+
+def test_a_search_ends_at_its_last_step_whatever_the_decoder_says() -> None:
+    decoder, z = decoder_of(TEXT)
+    with torch.no_grad():
+        decoder.output.bias[4] = 50.0
+    found = beam_search(decoder, z, 5, 1)
+    assert found.ids[:, 0].tolist() == [[4, 4, 4, 4, TEXT.eos]] * 6
+    assert found.scores.isfinite().all()
 
 
 def test_a_search_is_over_when_nothing_can_change(monkeypatch: pytest.MonkeyPatch) -> None:

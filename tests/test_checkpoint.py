@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from seqvae.checkpoint import Origin, load_model, load_state, read_header, save_model, save_state
+from seqvae.checkpoint import FORMAT, Origin, load_model, load_state, read_header, save_model, save_state
 from seqvae.config import Config, DataConfig, ModelConfig
 from seqvae.errors import ModelError
 from seqvae.vae import SequenceVAE
@@ -145,6 +145,14 @@ def test_headers_that_were_meddled_with_are_told(tmp_path: Path, model: Sequence
     save_file(model.state_dict(), tmp_path / "bad.safetensors", metadata={"seqvae": json.dumps(header)})
     with pytest.raises(ModelError, match=r"bad.safetensors is a damaged seqvae model \(.+\)$"):
         load_model(tmp_path / "bad.safetensors")
+
+
+def test_a_model_of_a_later_seqvae_asks_for_that(tmp_path: Path, model: SequenceVAE) -> None:
+    save_model(tmp_path / "good", model, CONFIG, TOKENIZER, {})
+    header = json.dumps(read_header(tmp_path / "good") | {"format": FORMAT + 1})
+    save_file(model.state_dict(), tmp_path / "later.safetensors", metadata={"seqvae": header})
+    with pytest.raises(ModelError, match=r"later.safetensors has format .*: update seqvae$"):
+        load_model(tmp_path / "later.safetensors")
 
 
 def test_the_header_reads_without_the_weights(tmp_path: Path, model: SequenceVAE) -> None:

@@ -117,6 +117,40 @@ def test_shares_are_kept_roughly(tmp_path: Path) -> None:
     assert np.abs(np.bincount(split) / 4000 - (0.8, 0.1, 0.1)).max() < 0.02
 
 
+def test_shares_are_kept_among_tunes_that_stay_together() -> None:
+    """The member that speaks for all is not chosen by its own place."""
+    names = [f"{number}.mid" for number in range(6000)]
+    split = splits.assign(names, np.arange(6000) // 2, (0.8, 0.1, 0.1))
+    assert np.array_equal(split[::2], split[1::2])
+    assert np.abs(np.bincount(split) / 6000 - (0.8, 0.1, 0.1)).max() < 0.02
+
+
+def test_a_name_has_the_same_split_everywhere() -> None:
+    names = [f"{number}.mid" for number in range(20)]
+    assert splits.assign(names, np.arange(20), (0.5, 0.25, 0.25)).tolist() == [
+        2,
+        0,
+        1,
+        1,
+        1,
+        0,
+        0,
+        0,
+        2,
+        2,
+        1,
+        2,
+        0,
+        2,
+        0,
+        0,
+        0,
+        1,
+        0,
+        0,
+    ]
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_small_collections_have_all_splits(seed: int) -> None:
     names = [f"{seed}-{number}.mid" for number in range(3 + seed)]
@@ -193,6 +227,15 @@ def test_shapes_do_not_depend_on_the_key() -> None:
     assert len(set(exact.tolist())) == 100
     np.testing.assert_array_equal(shape[:50], shape[50:])
     assert len(set(shape.tolist())) == 50
+
+
+def test_few_notes_tell_no_tunes_apart() -> None:
+    tokenizer = MelodyTokenizer()
+    ids = np.zeros((2, 32), np.uint8)
+    ids[0, :3], ids[1, :4] = (40, 42, 44), (40, 42, 44, 40)
+    exact, shape = splits.window_hashes(ids, tokenizer.note_on, tokenizer.pitch_ids)
+    assert exact.all()
+    assert (shape != 0).tolist() == [False, True]
 
 
 def test_bad_files_are_skipped_and_told(tmp_path: Path) -> None:

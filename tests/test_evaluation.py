@@ -183,6 +183,12 @@ def test_a_sentence_is_exact_only_with_its_end(text: SequenceVAE) -> None:
     assert both["token_free_running"] == pytest.approx(13 / 14)
 
 
+def test_a_sentence_is_exact_whatever_fills_up_its_batch(text: SequenceVAE) -> None:
+    with torch.no_grad():
+        text.decoder.output.bias[1] = 50.0
+    assert evaluate(text, [padded([torch.tensor([3, 1]), torch.tensor([1])], fill=4)])["exact"] == 0.5
+
+
 def test_pieces_of_a_batch_change_no_figure(
     text: SequenceVAE, sentences: list[torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,15 @@ def test_of_too_many_sequences_some_are_taken(monkeypatch: pytest.MonkeyPatch) -
     assert found.mutual_information + found.aggregate_rate == pytest.approx(rate)
 
 
+def test_sequences_that_are_taken_keep_their_own_scales(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The narrow ones of the beginning are few of those that are taken."""
+    monkeypatch.setattr(module, "MOST", 40)
+    scales = torch.full((400, 1), 1e3)
+    scales[:40] = 1e-3
+    found = information(Normal(torch.arange(400.0).unsqueeze(1), scales))
+    assert found.mutual_information < 0.5 * found.cap
+
+
 def test_same_seed_same_estimate() -> None:
     q = posterior(100, 2, 1.0)
     assert information(q, seed=1) == information(q, seed=1)

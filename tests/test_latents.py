@@ -37,6 +37,13 @@ def test_parallel_and_zero_vectors_fall_back_to_a_line(other: np.ndarray) -> Non
     np.testing.assert_allclose(path[1], lerp(A, other, 0.5), atol=1e-6)
 
 
+def test_rounding_breaks_no_path_between_parallel_vectors() -> None:
+    """Some of whose cosines are a little beyond 1."""
+    for a in np.random.default_rng(0).standard_normal((200, 3)):
+        for other in (a, 3 * a, -a):
+            assert np.isfinite(interpolate(a, other, 3)).all()
+
+
 def test_a_path_from_a_to_a_stays() -> None:
     np.testing.assert_allclose(interpolate(A, A, 4), np.tile(A, (4, 1)), atol=1e-6)
 

@@ -9,6 +9,7 @@ import torch
 from seqvae import decoders, stepping
 from seqvae.config import INITIALISATIONS, ModelConfig
 from seqvae.embedding import dropped_out
+from seqvae.objectives import distortion, rate_per_dimension
 from seqvae.presets import preset
 from seqvae.updating import update
 from seqvae.vae import Noise, SequenceVAE
@@ -175,6 +176,18 @@ def test_steps_in_half_precision_stay_near_the_exact_ones(tokens: torch.Tensor) 
     assert (logits[True] - logits[False]).abs().max() < 0.02 * logits[False].std()
 
 
+def test_steps_have_the_precision_that_holds_now() -> None:
+    """What is kept of the weights in one is not used in the other."""
+    torch.manual_seed(0)
+    decoder, z = SequenceVAE(CONFIGS["shallow"]).eval().decoder, torch.randn(2, 3)
+    found = []
+    for low in (False, True, False):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=low):
+            found.append(decoder.step(decoder.start(z), None)[0])
+    assert torch.equal(found[0], found[2])
+    assert not torch.equal(found[0], found[1])
+
+
 def test_the_decoder_never_looks_ahead(model: SequenceVAE, tokens: torch.Tensor) -> None:
     z = torch.randn(4, 3, dtype=torch.float64)
     changed = tokens.clone()
@@ -258,6 +271,17 @@ def test_dropout_is_noise_in_training_alone(tokens: torch.Tensor) -> None:
     assert torch.equal(logits(1), logits(2))
 
 
+def test_dropout_reaches_what_a_decoder_says() -> None:
+    """In a whole pass, and in steps of which the first reads no token."""
+    torch.manual_seed(0)
+    decoder = SequenceVAE(ModelConfig(**SMALL | {"decoder_size": 400}, dropout=0.5)).decoder
+    z, tokens = torch.randn(4, 3), torch.randint(0, 7, (4, 5))
+    said = decoder.outputs(z, tokens, torch.Generator().manual_seed(0))
+    assert (said == 0).float().mean().item() == pytest.approx(0.5, abs=0.05)
+    one, other = (decoder.step(decoder.start(z), None, torch.Generator().manual_seed(seed))[0] for seed in (0, 1))
+    assert not torch.allclose(one, other)
+
+
 def test_dropout_keeps_the_mean() -> None:
     kept = dropped_out(torch.ones(100_000), 0.3, torch.Generator().manual_seed(0))
     assert sorted(kept.unique().tolist()) == pytest.approx([0.0, 1 / 0.7])
@@ -335,3 +359,24 @@ def test_without_latents_it_is_a_language_model(tokens: torch.Tensor) -> None:
     (-terms.elbo.mean()).backward()
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
     assert not any(name.startswith("encoder") for name, _ in model.named_parameters())
+
+
+@pytest.mark.parametrize("noise", [{}, {"scheduled": 1e-9}, {"scheduled": 1e-9, "parallel": True}])
+@pytest.mark.parametrize("lengths", [None, torch.tensor([5, 3, 1, 4])])
+def test_hidden_words_are_asked_for_all_the_same(
+    tokens: torch.Tensor, lengths: torch.Tensor | None, noise: dict[str, Any]
+) -> None:
+    torch.manual_seed(0)
+    model = SequenceVAE(CONFIGS["one-hot sentences"])
+    terms = model(tokens, lengths, torch.Generator().manual_seed(1), Noise(word_dropout=1.0, **noise))
+    logits = model.decode(terms.z, torch.full_like(tokens, TEXT["blank"]))
+    torch.testing.assert_close(terms.distortion, distortion(logits, tokens, lengths))
+
+
+def test_encoders_of_hidden_words_read_the_end() -> None:
+    torch.manual_seed(0)
+    model = SequenceVAE(CONFIGS["one-hot sentences"])
+    tokens, masked = torch.tensor([[3, 4, 1], [5, 1, 3]]), torch.tensor([[2, 2, 1], [2, 1, 3]])
+    lengths = torch.tensor([3, 2])
+    wanted = rate_per_dimension(model.encode(masked, lengths))
+    torch.testing.assert_close(model(tokens, lengths, noise=Noise(mask=1.0)).rates, wanted)

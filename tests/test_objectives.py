@@ -36,6 +36,13 @@ def test_distortion_sums_over_the_sequence_alone() -> None:
     torch.testing.assert_close(distortion(logits, tokens), torch.tensor(by_hand))
 
 
+def test_distortion_of_logits_in_half_precision_is_summed_in_fp32() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = 5 * torch.randn(2, 50, 90, generator=generator).bfloat16()
+    tokens = torch.randint(0, 90, (2, 50), generator=generator)
+    torch.testing.assert_close(distortion(logits, tokens), distortion(logits.float(), tokens))
+
+
 def test_free_bits_over_the_total_are_bits_of_each_sequence() -> None:
     rates = torch.tensor([[math.log(2.0) * 3, math.log(2.0) * 2], [0.0, math.log(2.0)]])  # 5 bits and 1 bit
     torch.testing.assert_close(charged_rate(rates, None), torch.tensor(math.log(2.0) * 3))

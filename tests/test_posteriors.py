@@ -12,7 +12,7 @@ from seqvae.checkpoint import load_model
 from seqvae.config import ModelConfig
 from seqvae.data import SequenceData
 from seqvae.objectives import rate_per_dimension
-from seqvae.posteriors import FixedSpread, scale_of_rate
+from seqvae.posteriors import FIRST_SCALE, FixedSpread, scale_of_rate
 from seqvae.settling import settle
 from seqvae.training import train
 from seqvae.vae import SequenceVAE
@@ -24,6 +24,19 @@ TOKENS = torch.randint(0, 7, (64, 5), generator=torch.Generator().manual_seed(4)
 def build(**settings: object) -> SequenceVAE:
     torch.manual_seed(0)
     return SequenceVAE(ModelConfig(**SMALL, **settings))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_scales_begin_where_they_are_meant_to(bias: bool) -> None:
+    model = build(bias=bias)
+    assert model.encode(TOKENS).scale.mean().item() == pytest.approx(FIRST_SCALE, rel=0.25)
+
+
+def test_the_rate_of_a_scale_that_vanishes_is_finite() -> None:
+    model = build()
+    with torch.no_grad():
+        model.encoder.scale.bias.fill_(-200.0)
+    assert rate_per_dimension(model.encode(TOKENS)).isfinite().all()
 
 
 @pytest.mark.parametrize("rate", [1e-4, 0.1, 1.0, 20.0])

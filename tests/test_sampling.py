@@ -88,6 +88,14 @@ def test_a_uniform_number_falls_on_an_id_that_can_be(dtype: torch.dtype) -> None
         assert (ids == wanted).float().mean() > 0.99  # but for rounding
 
 
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_top_p_is_a_share_of_the_distribution_that_is_drawn_from(temperature: float) -> None:
+    likeliest = float((LOGITS / temperature).softmax(-1).max())
+    uniform = torch.rand((5000, 1), generator=torch.Generator().manual_seed(0))
+    for top_p, ids in ((likeliest - 0.01, {1}), (likeliest + 0.01, {1, 3})):
+        assert set(draw(LOGITS.expand(5000, 4), uniform, temperature, top_p=top_p).tolist()) == ids
+
+
 def test_zero_temperature_is_greedy() -> None:
     assert draw(LOGITS[None], None, 0.0).tolist() == [1]
 

@@ -58,6 +58,13 @@ def test_learning_rate() -> None:
     assert curve[100] == pytest.approx(0.1)
 
 
+def test_a_cosine_is_warmed_up_over_its_first_fiftieth() -> None:
+    for progress, warm_up in ((0.0, 0.05), (0.009, 0.5), (0.019, 1.0), (0.04, 1.0)):
+        cosine = 0.5 * (1 + math.cos(math.pi * progress))
+        found = learning_rate("cosine", 0, progress, first=1.0, last=0.0)
+        assert found == pytest.approx(warm_up * cosine)
+
+
 @pytest.mark.parametrize("call", [annealed_beta, sampling_probability])
 def test_an_unknown_kind_is_an_error(call: object) -> None:
     with pytest.raises(ValueError, match="stairs"):

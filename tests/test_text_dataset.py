@@ -333,7 +333,7 @@ def test_a_vocabulary_of_one_word_is_noted(tmp_path: Path) -> None:
 
 
 def test_sentences_without_a_known_word_stay_and_are_told(tmp_path: Path) -> None:
-    content = ["known words here"] * 20 + ["zyzzy xyzzy"]
+    content = ["known words here"] * 20 + ["known plugh", "zyzzy xyzzy"]
     data = made(tmp_path, content, TextOptions(min_count=2), split=(1.0, 0.0, 0.0))
     assert sentences_of(data, "train")[-1] == "<unk> <unk>"
     assert "1 sentence without a known word" in data.summary()

@@ -345,6 +345,11 @@ def test_a_vocabulary_is_chosen_by_frequency_then_alphabet() -> None:
     assert tokenizer.chosen(counts, 4, 1) == ()
 
 
+def test_a_word_has_at_most_a_hundred_letters() -> None:
+    counts = Counter({"w" * 100: 1, "w" * 101: 7})
+    assert WordTokenizer(9, split="spaces").chosen(counts, None, 1) == ("w" * 100,)
+
+
 def test_large_vocabularies_have_wider_ids() -> None:
     symbols = tuple(f"w{number}" for number in range(65_533))
     assert WordTokenizer(9, symbols[:-1]).encode("w3").dtype == np.uint16

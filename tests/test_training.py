@@ -439,6 +439,15 @@ def test_batches_follow_from_seed_and_step_alone(dataset: Path) -> None:
     assert len(epoch.unique(dim=0)) == len(epoch)
 
 
+def test_epochs_differ_in_their_order_and_steps_in_their_intervals(dataset: Path) -> None:
+    sequences = SequenceData(dataset)
+    each = sequences.steps_per_epoch(16)
+    plain = [sequences.training_batch(step, 16, 0).tokens for step in range(2 * each)]
+    assert not torch.equal(torch.cat(plain[:each]), torch.cat(plain[each:]))
+    shifts = [(sequences.training_batch(step, 16, 0, 5).tokens - plain[step]).amax(1) for step in range(4)]
+    assert len({tuple(shift.tolist()) for shift in shifts}) == 4
+
+
 def test_batches_cut_from_a_copy_on_the_device_are_the_same(dataset: Path) -> None:
     mapped, kept = SequenceData(dataset), SequenceData(dataset)
     kept.keep_on(torch.device("cpu"))

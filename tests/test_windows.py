@@ -109,6 +109,11 @@ def test_every_change_of_tempo_and_meter_begins_a_part() -> None:
     assert lines(piece([(0, 4, 60)], meters=[(0, 4, 4), (7, 4, 4)], tempos=[(8, 120.0)])) == ["c...-..........."]
 
 
+def test_no_note_sounds_beyond_its_part() -> None:
+    music = piece([(0, 4, 60), (8, 40, 62)], tempos=[(0, 120.0), (20, 90.0)])
+    assert lines(music, bars=2) == ["c...-...e....... ....-..........."]
+
+
 def test_bars_are_counted_as_the_meters_have_them() -> None:
     meters = [(0, 3, 4), (36, 4, 4), (68, 6, 8), (80, 4, 4)]
     music = piece([(0, 4, 60), (36, 52, 62), (80, 96, 64)], meters=meters)
