@@ -100,6 +100,7 @@ def test_a_narrow_beam_finds_what_a_plain_search_finds(alpha: float, beams: int,
             wanted = searched_plainly(decoder, z[row], 7, beams, alpha)
             scores = torch.tensor([score for score, _ in wanted], dtype=torch.float64)
             torch.testing.assert_close(found.scores[row, : len(wanted)], scores)
+            assert not found.scores[row, len(wanted) :].isfinite().any()
             for ids, (_, said) in zip(found.ids[row].tolist(), wanted, strict=False):
                 assert ids == [*said, *[TEXT.eos] * (7 - len(said))]
 
