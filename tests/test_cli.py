@@ -14,8 +14,9 @@ import torch
 from command_line import Run, files, runner, succeed
 
 from cli import main as entry
-from cli.outputs import Lines, appearing
+from cli.outputs import Lines, MidiFile, appearing
 from data_prep import midi
+from data_prep.errors import InputError
 from data_prep.score import Note, Score
 from seqvae import __version__
 from seqvae.checkpoint import save_model
@@ -185,6 +186,12 @@ def test_what_comes_to_stand_there_meanwhile_stays(tmp_path: Path) -> None:
     (tmp_path / "lines.txt").write_text("precious")
     with pytest.raises(OptionError, match=r"lines.txt exists"):
         lines.write(["new"], "lines")
+    assert (tmp_path / "lines.txt").read_text() == "precious"
+    music = MidiFile(tmp_path / "sum.mid", force=False)
+    (tmp_path / "sum.mid").write_text("precious")
+    with pytest.raises(InputError, match=r"sum.mid exists"):
+        music.write([tune([60], 1)], "sum")
+    assert (tmp_path / "sum.mid").read_text() == "precious"
 
 
 def test_int8_is_refused_where_it_would_be_slow(seqvae: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -522,8 +529,8 @@ OPTIONS = [
     (["--free-bits", 2, "--free-bits-form", "mask"], {"free_bits_form": "mask"}),
     (["--optimizer", "sgd", "--learning-rate-decay", "none"], {"optimizer": "sgd", "learning_rate_decay": "none"}),
     (
-        ["--mmd", 1, "--word-dropout", 0.2, "--encoder-swap", 0.1],
-        {"mmd": 1.0, "word_dropout": 0.2, "encoder_swap": 0.1},
+        ["--mmd", 1, "--word-dropout", 1, "--encoder-swap", 0.1],
+        {"mmd": 1.0, "word_dropout": 1.0, "encoder_swap": 0.1},
     ),
     (["--adversarial", 1, "--encoder-drop", 0.1, "--encoder-mask", 0.1], {"adversarial": 1.0, "encoder_drop": 0.1}),
     (["--aggressive", "--annealing-epochs", 2], {"aggressive": True, "annealing_epochs": 2.0}),
@@ -750,6 +757,19 @@ def test_nothing_is_overwritten_unasked(seqvae: Run, tmp_path: Path, arguments: 
     after = files(tmp_path)
     assert after.pop("place/other.txt") == b"nobody's business"
     assert after[victim] != b"dear to its owner"
+
+
+@pytest.mark.parametrize("name", ["sample-01.mid", "samples.mid", "samples.png"])
+def test_what_is_in_the_way_is_told_before_any_work(
+    seqvae: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delattr("seqvae.trained.TrainedModel.sample")
+    (tmp_path / "place").mkdir()
+    (tmp_path / "place" / name).symlink_to("nowhere")  # even a link that leads nowhere is somebody's
+    code, out, err = seqvae("sample", "-n", 2, *TINY, "--out", "place")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"place/{name} exists: replace it with --force" in err
+    assert os.readlink(f"place/{name}") == "nowhere"
 
 
 @pytest.mark.parametrize(("arguments", "victim"), WRITERS[:4], ids=WRITER_NAMES[:4])

@@ -78,6 +78,8 @@ def test_what_runs_have_made_is_no_source(tmp_path: Path) -> None:
 def test_a_file_given_twice_is_found_once(tmp_path: Path) -> None:
     make(tmp_path, "a.mid", "b.mid")
     assert find_sources([tmp_path / "b.mid", tmp_path, tmp_path]) == [tmp_path / "b.mid", tmp_path / "a.mid"]
+    make(tmp_path, "below/c.mid")
+    assert [source.name for source in named_sources([tmp_path, tmp_path / "below/c.mid"])][2:] == ["below/c.mid"]
 
 
 def test_names_do_not_depend_on_where_a_collection_lies_and_are_unique(tmp_path: Path) -> None:

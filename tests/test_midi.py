@@ -121,6 +121,12 @@ def test_a_written_piece_is_read_back_as_it_was(tmp_path: Path) -> None:
             assert np.array_equal(one.notes, other.notes)
 
 
+def test_repeated_notes_under_a_long_one_keep_their_lengths(tmp_path: Path) -> None:
+    notes = np.array([[0, 960, 64, 80], [0, 480, 60, 80], [480, 960, 60, 80]])
+    midi.write(Piece("", 480, (Track("", 0, False, notes),)), tmp_path / "a.mid")
+    assert sorted(midi.read(tmp_path / "a.mid").tracks[0].notes.tolist()) == sorted(notes.tolist())
+
+
 def test_nothing_half_written_stays(tmp_path: Path) -> None:
     (tmp_path / "folder.mid").mkdir()
     with pytest.raises(InputError, match=r"folder\.mid"):

@@ -57,6 +57,28 @@ def test_a_tie_over_a_rest_that_was_put_in_holds() -> None:
     assert (notes[:, :2] // 480).tolist() == [[0, 4], [4, 12], [12, 16]]
 
 
+def test_a_tie_to_nothing_ties_nothing() -> None:
+    written = bars(4, 4)
+    written[0].notes = [
+        WrittenNote(beat * TICKS, TICKS, pitch, tied=beat == 0) for beat, pitch in enumerate((60, 62, 60))
+    ]
+    notes = to_piece("tune", [Voice(written)]).tracks[0].notes
+    assert (notes[:, :3] // [480, 480, 1]).tolist() == [[0, 1, 60], [1, 2, 62], [2, 3, 60], [4, 8, 60]]
+
+
+def test_a_bar_of_another_meter_shares_no_bar() -> None:
+    written = bars(4, 4, 3, 1, 4, 4, 4)
+    assert [start / TICKS for _, start in place(written)] == [0, 4, 8, 11, 12, 16, 20]
+    written[3].meter = (4, 4)
+    assert [start / TICKS for _, start in place(written)] == [0, 4, 8, 12, 16, 20, 24]
+
+
+def test_a_tempo_over_a_pickup_counts_from_the_bar_line() -> None:
+    written = bars(1, 4, 4, 3)
+    written[0].tempos, written[2].tempos = [(0, 90.0)], [(TICKS, 100.0)]
+    assert to_piece("tune", [Voice(written)]).tempos == ((0, 90.0), (9 * 480, 100.0))
+
+
 def abc(text: str, path: Path) -> list[Piece]:
     path.write_text(text)
     return read_pieces(path)
@@ -208,6 +230,49 @@ def test_musicxml_plain_and_compressed(tmp_path: Path) -> None:
         assert heads(piece) == WANTED, path.name
         assert (piece.name, piece.meters, piece.tracks[0].name) == ("Étude", ((0, 4, 4),), "Piano")
         assert [tempo for _, tempo in piece.tempos] == [90.0]
+
+
+def musicxml(tmp_path: Path, text: str) -> Piece:
+    (tmp_path / "a.musicxml").write_text(text, encoding="utf-8")
+    return read_pieces(tmp_path / "a.musicxml")[0]
+
+
+def test_musicxml_ties_go_on_over_several_bars(tmp_path: Path) -> None:
+    on = '<duration>8</duration><tie type="stop"/><tie type="start"/>'
+    bar = f'<measure number="2"><note><pitch><step>D</step><octave>5</octave></pitch>{on}</note></measure>'
+    piece = musicxml(tmp_path, MUSICXML.replace('<measure number="2">', bar + '<measure number="3">'))
+    assert heads(piece) == [*WANTED[:3], (7, 8, 74)]
+
+
+def test_musicxml_drums_are_told_by_their_channel(tmp_path: Path) -> None:
+    drums = (
+        '<score-instrument id="P1-I1"><instrument-name>Kit</instrument-name></score-instrument>'
+        '<midi-instrument id="P1-I1"><midi-channel>10</midi-channel><midi-program>1</midi-program></midi-instrument>'
+    )
+    piece = musicxml(tmp_path, MUSICXML.replace("</part-name>", f"</part-name>{drums}"))
+    assert [track.is_drum for track in piece.tracks] == [True]
+    piece = musicxml(tmp_path, MUSICXML.replace("</part-name>", f"</part-name>{drums.replace('>10<', '>1<')}"))
+    assert [track.is_drum for track in piece.tracks] == [False]
+
+
+def test_musicxml_tempos_of_no_music_are_left_out(tmp_path: Path) -> None:
+    assert musicxml(tmp_path, MUSICXML.replace('tempo="90"', 'tempo="5000"')).tempos == ()
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_musicxml_sections_begin_at_double_bar_lines(tmp_path: Path, side: str) -> None:
+    line = f'<barline location="{side}"><bar-style>light-light</bar-style></barline>'
+    full, pickup = (
+        f"<note><pitch><step>{step}</step><octave>5</octave></pitch><duration>{duration}</duration></note>"
+        for step, duration in (("C", 8), ("E", 2))
+    )
+    contents = [full, full + line, pickup, full, full] if side == "right" else [full, full, line + pickup, full, full]
+    head, rest = MUSICXML.split('<measure number="0"')
+    attributes = rest[rest.index("<attributes>") : rest.index("<direction>")]
+    contents[0] = attributes + contents[0]
+    measures = "".join(f'<measure number="{n}">{content}</measure>' for n, content in enumerate(contents, 1))
+    piece = musicxml(tmp_path, f"{head}{measures}</part></score-partwise>")
+    assert [start for start, *_ in heads(piece)] == [0, 4, 11, 12, 16]
 
 
 def test_kern(tmp_path: Path) -> None:

@@ -87,17 +87,21 @@ def named(settings: dict[str, Any]) -> str:
     return "-".join(f"{key}={value}" for key, value in settings.items())
 
 
-def after_two_steps(dataset: Path, config: Config) -> dict[str, torch.Tensor]:
-    """The weights after two steps of the optimizer."""
+def begun(dataset: Path, config: Config) -> tuple[SequenceData, Optimization]:
+    """What a run trains on, and its steps."""
     data = SequenceData(dataset)
     fitted = data.fitted(config)
-    model = runs.new_model(fitted)
     steps = data.steps_per_epoch(16)
-    optimization = Optimization(model, fitted.training, torch.device("cpu"), "fp32", steps)
+    return data, Optimization(runs.new_model(fitted), fitted.training, torch.device("cpu"), "fp32", steps)
+
+
+def after_two_steps(dataset: Path, config: Config) -> dict[str, torch.Tensor]:
+    """The weights after two steps of the optimizer."""
+    data, run = begun(dataset, config)
     for step in range(2):
-        _, finite = optimization.step([data.training_batch(step, 16, 0)], step, step, 0.0, 0)
+        _, finite = run.step([data.training_batch(step, 16, 0)], step, step, 0.0, 0)
         assert finite
-    return model.state_dict()
+    return run.model.state_dict()
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +125,36 @@ def test_every_setting_of_the_model_trains(
 
 def test_nothing_else_changes_the_weights(dataset: Path, plain: dict[str, torch.Tensor]) -> None:
     assert not differ(after_two_steps(dataset, config()), plain)
+
+
+@pytest.mark.parametrize("weight", ["beta", "mmd", "adversarial"])
+def test_the_loss_is_linear_in_its_weights(text: Path, weight: str) -> None:
+    losses = []
+    for times in (0.0, 1.0, 3.0):
+        data, run = begun(text, config(**{"beta": 0.5} | {weight: times}))
+        figures, _ = run.step([data.training_batch(0, 16, 0)], 0, 0, 0.0, 0)
+        loss, distortion, rate, beta, rows, _ = figures.tolist()
+        losses.append(loss / rows)
+        if weight == "beta":
+            assert loss == pytest.approx(distortion + times * rate, rel=1e-5)
+            assert beta == times * rows
+    once, thrice = losses[1] - losses[0], losses[2] - losses[0]
+    assert abs(once) > 1e-3
+    assert thrice == pytest.approx(3 * once, rel=1e-2)
+
+
+def test_schedules_follow_the_steps_of_the_phase(text: Path) -> None:
+    linear = {"annealing": "linear", "annealing_steps": 10, "beta": 0.8}
+    data, run = begun(text, config(**linear, learning_rate_decay="exponential"))
+    figures, _ = run.step([data.training_batch(7, 16, 0)], 1007, 7, 0.0, 0)
+    assert float(figures[3] / figures[4]) == pytest.approx(0.8 * 7 / 10)
+    assert run.optimizer.param_groups[0]["lr"] == pytest.approx(1e-2 * 0.9999**7, rel=1e-9)
+
+
+def test_annealing_may_be_given_in_epochs(text: Path) -> None:
+    data, run = begun(text, config(annealing="linear", annealing_epochs=2.5, beta=0.8))
+    steps = data.steps_per_epoch(16)
+    assert run.beta(steps) == pytest.approx(0.8 * steps / round(2.5 * steps))
 
 
 @pytest.mark.parametrize(
@@ -153,8 +187,12 @@ def test_phases_follow_each_other_with_settings_of_their_own(text: Path, tmp_pat
     assert load_model(tmp_path / "run" / "model.safetensors").config.phases == phases
 
 
-def test_a_phase_begins_with_the_best_model_and_a_new_part(text: Path, tmp_path: Path) -> None:
-    first = Phase("first", changes={"steps": 4})
+def test_a_phase_begins_with_the_best_model_and_a_new_part(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validate = training._validate
+    monkeypatch.setattr(training, "_validate", lambda run: validate(run) | {"elbo": -float(run.done.step)})
+    first = Phase("first", changes={"steps": 4, "validate_every": 2})
     train(config(first), text, tmp_path / "one")
     still = {"learning_rate": 1e-30, "steps": 1}
     train(config(first, Phase("second", "decoder", still)), text, tmp_path / "two")
@@ -196,6 +234,21 @@ def test_a_plateau_halves_the_rate_and_ends_at_last(text: Path, tmp_path: Path) 
     assert (again.stopped, again.steps) == ("plateau", result.steps)
     late = dataclasses.replace(still, training=dataclasses.replace(still.training, plateau_after=5))
     assert train(late, text, tmp_path / "late").epochs == 9.0
+
+
+def test_a_halving_goes_back_to_the_best_model_with_a_new_optimizer(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validate = training._validate
+    monkeypatch.setattr(training, "_validate", lambda run: validate(run) | {"elbo": -float(run.done.step)})
+    plateau = {"learning_rate_decay": "plateau", "plateau_patience": 1, "steps": 4, "validate_every": 2}
+    train(config(**plateau), text, tmp_path / "run")
+    best = load_model(tmp_path / "run" / "model.safetensors")
+    assert best.metrics["step"] == 2
+    assert not differ(weights(tmp_path / "run"), best.model.state_dict())
+    state = load_state(tmp_path / "run" / "last.pt")
+    assert state["done"]["halvings"] == 1
+    assert state["optimization"]["optimizer"]["state"] == {}
 
 
 def test_a_run_that_is_killed_after_a_halving_goes_on_from_the_best_model_of_that_time(
@@ -280,10 +333,15 @@ def test_what_cannot_be_told_is_not_the_best() -> None:
     assert not done.is_better({"note_on_free_running": 0.1, "elbo": -5.0} | nan, settings)
 
 
+def test_a_phase_begins_with_no_best_and_no_patience_used() -> None:
+    done = Progress(step=7, stale=5, best={"elbo": -1.0, "distortion": 1.0}, plateau=3, halvings=2)
+    done.next_phase()
+    assert (done.stale, done.plateau, done.halvings) == (0, 0, 0)
+    assert done.is_better({"elbo": -90.0, "distortion": 80.0}, TrainConfig())
+
+
 def test_an_adversary_does_not_see_the_noise_of_z_twice(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = SequenceData(text)
-    fitted = data.fitted(config(adversarial=1.0))
-    run = Optimization(runs.new_model(fitted), fitted.training, torch.device("cpu"), "fp32", 9)
+    data, run = begun(text, config(adversarial=1.0))
     seen: list[torch.Tensor] = []
     error = run.adversary.error  # type: ignore[union-attr]
     monkeypatch.setattr(run.adversary, "error", lambda z, prior: seen.append(prior) or error(z, prior))
@@ -310,10 +368,8 @@ def test_aggressive_training_ends_when_information_stops_rising(
 
 
 def test_the_encoder_alone_is_trained_to_its_end(text: Path) -> None:
-    data = SequenceData(text)
-    fitted = data.fitted(config(aggressive=True))
-    model = runs.new_model(fitted)
-    run = Optimization(model, fitted.training, torch.device("cpu"), "fp32", data.steps_per_epoch(16))
+    data, run = begun(text, config(aggressive=True))
+    model = run.model
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     steps = run.train_encoder(lambda inner: [data.training_batch(inner, 16, 0)], 0, 0)
     assert steps in {30, 45, 60, 75, 90, 99}
@@ -323,6 +379,22 @@ def test_the_encoder_alone_is_trained_to_its_end(text: Path) -> None:
     run.step([data.training_batch(0, 16, 0)], 0, 0, 0.0, 0, frozen=model.encoder)
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, trained[name]) == name.startswith("encoder"), name
+
+
+def test_each_inner_step_has_noise_of_its_own(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, run = begun(text, config(aggressive=True))
+    seeds: list[int] = []
+    plainly = run._generator
+
+    def noted(part: int, *number: int) -> torch.Generator:
+        generator = plainly(part, *number)
+        seeds.append(generator.initial_seed())
+        return generator
+
+    monkeypatch.setattr(run, "_generator", noted)
+    monkeypatch.setattr(optimization, "INNER_STEPS", 5)
+    run.train_encoder(lambda inner: [data.training_batch(inner, 16, 0)], 0, 0)
+    assert len(set(seeds)) == len(seeds) == 4
 
 
 @pytest.mark.parametrize("most", [0.1, 1e9])

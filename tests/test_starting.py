@@ -16,7 +16,7 @@ from data_prep.errors import InputError
 from data_prep.text import TextOptions
 from data_prep.tokenizers.words import WordTokenizer
 from data_prep.windows import MelodyOptions
-from seqvae.checkpoint import load_model
+from seqvae.checkpoint import load_model, save_model
 from seqvae.config import Config, DataConfig, Phase
 from seqvae.errors import ModelError, OptionError
 from seqvae.model_files import model_name
@@ -24,6 +24,7 @@ from seqvae.presets import preset
 from seqvae.run_folder import read_config
 from seqvae.starting import PATIENCE, settings
 from seqvae.training import train
+from seqvae.vae import SequenceVAE
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +79,15 @@ def test_it_trains_as_the_model_did_in_the_end(shelf: Path) -> None:
     assert begun.phases == ()
     training = begun.training
     assert training.learning_rate == 2e-2  # of the last phase
-    assert (training.annealing, training.scheduled_sampling, training.patience) == ("none", "constant", PATIENCE)
-    assert not settings("melody-2bar").training.whiten  # with which it was trained
+    assert (training.scheduled_sampling, training.patience) == ("constant", PATIENCE)
     assert (training.batch_size, training.beta) == (16, config().training.beta)
+
+
+def test_what_belongs_to_the_first_steps_is_not_done_again(tmp_path: Path) -> None:
+    made = config(annealing="linear", aggressive=True, whiten=True)
+    save_model(tmp_path / "made.safetensors", SequenceVAE(made.model), made, {}, {})
+    training = settings(str(tmp_path / "made.safetensors")).training
+    assert (training.annealing, training.aggressive, training.whiten) == ("none", False, False)
 
 
 def test_a_preset_says_how_to_train_and_the_model_what(shelf: Path) -> None:

@@ -8,7 +8,7 @@ import shutil
 import signal
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,14 @@ from data_prep.errors import InputError
 from data_prep.score import Note, Score
 from data_prep.windows import MelodyOptions
 from seqvae import data, optimization, training
+from seqvae.batch import Batch
 from seqvae.checkpoint import load_model, load_state, save_state
 from seqvae.config import Config, ModelConfig, TrainConfig
 from seqvae.data import SequenceData, transposed
 from seqvae.distributed import World
 from seqvae.errors import ModelError, OptionError, TrainingError
 from seqvae.metrics import MetricsLog
+from seqvae.optimization import Optimization
 from seqvae.previews import Previews
 from seqvae.progress import Progress
 from seqvae.run import LEAST_STEPS
@@ -92,6 +94,26 @@ def test_training_lowers_the_loss(dataset: Path, tmp_path: Path) -> None:
     assert float(rows[-1]["distortion"]) < 0.8 * float(rows[0]["distortion"])
 
 
+def test_each_step_takes_its_batch_transposed_and_with_dropout(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Validations between the steps, for which the model has none."""
+    sequences = SequenceData(dataset)
+    plainly = Optimization.step
+    seen: list[int] = []
+
+    def noted(run: Optimization, parts: Sequence[Batch], number: int, *rest: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        assert run.model.training
+        assert torch.equal(parts[0].tokens, sequences.training_batch(number, 16, 0, 5).tokens)
+        assert not torch.equal(parts[0].tokens, sequences.training_batch(number, 16, 0, None).tokens)
+        seen.append(number)
+        return plainly(run, parts, number, *rest)
+
+    monkeypatch.setattr(Optimization, "step", noted)
+    train(adapted(steps=3, validate_every=1), dataset, tmp_path / "run")
+    assert seen == [0, 1, 2]
+
+
 @pytest.mark.parametrize(
     "scheduled",
     [{}, {"scheduled_sampling": "constant"}, {"scheduled_sampling": "constant", "scheduled_sampling_parallel": True}],
@@ -138,6 +160,23 @@ def test_budgets(dataset: Path, tmp_path: Path) -> None:
     started = time.monotonic()
     assert train(adapted(steps=None, minutes=0.01), dataset, tmp_path / "minutes").steps > 0
     assert time.monotonic() - started < 30
+
+
+def test_a_budget_is_of_minutes_of_the_phase() -> None:
+    done = Progress(elapsed=90.0)
+    assert done.share_of_budget(TrainConfig(minutes=3.0, epochs=None, steps=None), 10) == 0.5
+    done.next_phase()
+    assert done.share_of_budget(TrainConfig(minutes=3.0, epochs=None, steps=None), 10) == 0.0
+
+
+def test_time_counts_on_in_a_resumed_run(dataset: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(adapted(steps=1), dataset, run)
+    state = load_state(run / "last.pt")
+    state["done"]["elapsed"] = 1e6
+    save_state(run / "last.pt", state)
+    train(adapted(steps=2), dataset, run, resume=True)
+    assert load_state(run / "last.pt")["done"]["elapsed"] > 1e6
 
 
 def test_early_stopping(dataset: Path, tmp_path: Path) -> None:
@@ -272,6 +311,14 @@ def test_steps_that_are_not_finite_are_skipped_counted_and_end_in_advice(
     for steps in (20, 10**6):  # at the end, and on the way
         with pytest.raises(TrainingError, match="--learning-rate"):
             train(adapted(steps=steps), dataset, tmp_path / str(steps))
+
+
+def test_steps_that_are_not_finite_are_counted_across_validations(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optimization, "charged_rate", lambda rates, *rest: rates.sum() * torch.nan)
+    with pytest.raises(TrainingError, match="not finite for 20 steps in a row, up to step 20"):
+        train(adapted(steps=40, validate_every=5), dataset, tmp_path / "run")
 
 
 @pytest.mark.parametrize(
