@@ -47,6 +47,9 @@ def parse_xml(data: bytes, name: str) -> Piece:
     if root.tag != "score-partwise":
         raise InputError(f"it is no MusicXML written part by part: its root is <{root.tag[:40]}>")
     check_meters(f"{beats.text}/4" for beats in root.iter("beats"))
+    for sound in root.iter("midi-instrument"):
+        if sound.findtext("midi-channel", "").strip() == "10" and sound.find("midi-program") is None:
+            ElementTree.SubElement(sound, "midi-program").text = "1"  # without one music21 reads no channel
     importer = MusicXMLImporter()
     importer.xmlRootToScore(root, importer.stream)
     return _piece(importer.stream, name)
