@@ -14,17 +14,9 @@ from seqvae.errors import OptionError
 if TYPE_CHECKING:
     from seqvae.latent_file import Latents
 
+WITHOUT_MODEL = "the bundled model that made the latents, if any is named in them, else that of melodies"
 LatentsFile = Annotated[
     Path, typer.Argument(metavar="LATENTS.npz", help="Made by seqvae encode, or any .npz with mean (N, Z).")
-]
-DecodingModel = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        metavar="M",
-        help="A model file, a run folder or a bundled name; without it the bundled model that made the latents, if any "
-        "is named in them, else that of melodies.",
-    ),
 ]
 
 
@@ -38,7 +30,7 @@ def decode(
     length_penalty: options.LengthPenalty = None,
     unknown: options.Unknown = None,
     seed: options.Seed = None,
-    model: DecodingModel = None,
+    model: Annotated[str | None, options.model(WITHOUT_MODEL)] = None,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
     out: Annotated[Path | None, options.out("decoded")] = None,

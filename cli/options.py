@@ -81,18 +81,19 @@ def switch(name: str, meaning: str) -> Any:
     return typer.Option(f"--{name}/--no-{name}", help=meaning, show_default=False)
 
 
+def model(without: str) -> Any:
+    """The option --model, whose help tells what is taken `without` it."""
+    meaning = f"A model file, a run folder or a bundled name; without it {without}."
+    return typer.Option("--model", metavar="M", help=meaning)
+
+
 def _require(ok: bool, parameter: typer.CallbackParam, value: Any, allowed: str) -> Any:
     if not ok:
         raise OptionError(f"{option_name(parameter)} {value}: must be {allowed}")
     return value
 
 
-Model = Annotated[
-    str | None,
-    typer.Option(
-        metavar="M", help="A model file, a run folder or a bundled name; without it the bundled melody model."
-    ),
-]
+Model = Annotated[str | None, model("the bundled melody model")]
 Device = Annotated[str, choice(DEVICES, "Where to compute; auto: on a GPU if there is one.")]
 Precision = Annotated[
     str,

@@ -76,11 +76,10 @@ def check_place(run: Path, resume: bool, force: bool) -> None:
 def _is_run(folder: Path) -> bool:
     """Whether a folder may be removed as a run: other programs have a config.toml, too."""
     try:
-        sections = tomllib.loads((folder / CONFIG_FILE).read_text(encoding="utf-8", errors="surrogateescape"))
-        Config.from_dict(sections)
-    except (OSError, ValueError, RecursionError, OptionError):
+        read_config(folder)
+    except (OSError, OptionError):
         return False
-    return {"model", "training"} <= sections.keys()
+    return True
 
 
 def check_spared(run: Path, force: bool, sources: Sequence[Path]) -> None:
@@ -99,7 +98,8 @@ def check_spared(run: Path, force: bool, sources: Sequence[Path]) -> None:
 def read_config(run: Path) -> Config:
     """The settings of a run. Raises OptionError when they are damaged."""
     path = run / CONFIG_FILE
-    config = Config.from_toml(path.read_text(encoding="utf-8", errors="surrogateescape"), str(path))
-    if not _is_run(run):
+    text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    config = Config.from_toml(text, str(path))
+    if not {"model", "training"} <= tomllib.loads(text).keys():
         raise OptionError(f"{path} is damaged: it has no settings of a run")
     return config
