@@ -111,14 +111,14 @@ class LSTMDecoder(nn.Module):
     ) -> Tensor:
         """What `unrolled` reads: the shares of z (B, Z), and of the token before, in the first layer's gates."""
         of_tokens, of_z = weight.split([self.input.size, self.latent_inputs])
-        same = torch.addmm(bias, z, of_z) if self.latent_inputs else bias  # at each step
+        same = plus_product(bias, z, of_z) if self.latent_inputs else bias  # at each step
         if self.config.embedding_size or self.dropout:
             inputs = dropped_out(self._read(tokens[:, :-1]), self.dropout, generator)
-            return (inputs.transpose(0, 1) @ of_tokens).add_(same)
+            return plus_product(same, inputs.transpose(0, 1), of_tokens)
         bos = self.bos
         if bos is None:  # a row of zeros stands for it
             bos, of_tokens = len(of_tokens), F.pad(of_tokens, (0, 0, 0, 1))
-        return F.embedding(F.pad(tokens[:, :-1], (1, 0), value=bos).t(), of_tokens).add_(same)
+        return F.embedding(F.pad(tokens[:, :-1], (1, 0), value=bos).t(), of_tokens.contiguous()).add_(same)
 
     def start(self, z: Tensor) -> DecoderState:
         """The state before the first step, from z (B, Z)."""
@@ -178,6 +178,7 @@ class LSTMDecoder(nn.Module):
         weight = self.output.weight
         if self.config.embedding_size:
             tokens = in_product_type(tokens)
+        tokens, latents = tokens.contiguous(), latents.contiguous()
         lay_out = in_product_type if self.dropout else laid_out  # dropout leaves states that are larger than 1
         output = lay_out(weight.t())
         bias = weight.new_zeros(()) if self.output.bias is None else self.output.bias

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqvae.config import ModelConfig
+from seqvae.stepping import plus_product
 
 TOKEN_SPREAD = 0.5  # of what a token adds to a gate before training
 
@@ -34,8 +35,8 @@ class TokenInput(nn.Module):
     def times(self, tokens: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """ids (...) -> vectors times a weight (E, O), plus a bias (O): (..., O). Of one-hot vectors that is a row."""
         if isinstance(self.rows, nn.Parameter):
-            return F.linear(self(tokens), weight.t(), bias)
-        return F.embedding(tokens, weight + bias)
+            return plus_product(bias, self(tokens), weight)
+        return F.embedding(tokens, (weight + bias).contiguous())
 
 
 class TiedOutput(nn.Module):

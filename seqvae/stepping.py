@@ -41,15 +41,21 @@ def laid_out(weight: Tensor) -> Tensor | Int8Weight:
     return Int8Weight.of(weight) if int8.wanted() else in_product_type(weight)
 
 
-def scaled_weights(lstm: nn.LSTM, number: int) -> tuple[Tensor, Tensor, Tensor]:
+def scaled_weights(
+    lstm: nn.LSTM, number: int, of_inputs: torch.dtype | None = None, of_states: torch.dtype | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Of a layer (and direction, if there are two): weights of its input (I, 4H) and state (H, 4H), and bias (4H).
 
-    Laid out for products from the left, the columns of g times -2; differentiable.
+    For products from the left, the columns of g times -2; differentiable. The weights lie in memory as torch has them,
+    which is transposed, as laying out a large one takes as long as some products with it. They are of the types
+    `of_inputs` and `of_states`, or else of their own.
     """
     below, before, bias, more_bias = lstm.all_weights[number]
     scale = torch.ones_like(bias)
     scale[2 * lstm.hidden_size : 3 * lstm.hidden_size] = -2.0
-    return (below.t() * scale).contiguous(), (before.t() * scale).contiguous(), (bias + more_bias) * scale
+    inputs, states = below.to(of_inputs or below.dtype), before.to(of_states or before.dtype)  # -2 is exact in any
+    inputs, states = (weight * scale.to(weight.dtype).unsqueeze(1) for weight in (inputs, states))
+    return inputs.t(), states.t(), (bias + more_bias) * scale
 
 
 def prepared(lstm: nn.LSTM) -> tuple[Tensor, list[Layer]]:
@@ -63,11 +69,11 @@ def prepared(lstm: nn.LSTM) -> tuple[Tensor, list[Layer]]:
 
 
 def plus_product(addend: Tensor, x: Tensor, weight: Tensor | Int8Weight) -> Tensor:
-    """addend + x W, of the addend's type, with the product in that of products: (B, I), (I, O) -> (B, O)."""
+    """addend + x W, of the addend's type, with the product in that of products: (..., I), (I, O) -> (..., O)."""
     if isinstance(weight, Int8Weight):
         return weight.plus(addend, x)
     dtype = product_dtype(weight)
-    if x.dtype == weight.dtype == addend.dtype == dtype and addend.ndim:
+    if x.dtype == weight.dtype == addend.dtype == dtype and addend.ndim and x.ndim == 2:
         return torch.addmm(addend, x, weight)
     return (x.to(dtype) @ weight.to(dtype)).to(addend.dtype).add_(addend)
 

@@ -1,4 +1,4 @@
-"""An LSTM over many whole sequences in fp32 on a CPU, step by step, with its own gradient.
+"""An LSTM over many whole sequences, or a large one, on a CPU, step by step, with its own gradient.
 
     a = x W_ih + h W_hh + b,  i, f, o = sigmoid(a),  g = tanh(a),  c' = f c + i g,  h' = o tanh(c')
 
@@ -12,6 +12,8 @@ times -2. With y = sigmoid(a), s = sigmoid(-2c'), and dX the gradient of the los
     dc' += 4 dh' o s (1 - s),  dc = f dc'
     da = y (1 - y) [(1 - 2 y_g) dc', c dc', -2 y_i dc', (1 - 2 s) dh']  for i, f, g, o
     dh = da W_hh^T,  dW_hh = sum over steps of h^T da
+
+Under autocast h, W_hh and da are rounded to bf16 for the products; gates, cells and their gradients stay in fp32.
 """
 
 from collections.abc import Callable
@@ -22,10 +24,13 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from seqvae.recurrence import layered
-from seqvae.stepping import scaled_weights
+from seqvae.stepping import plus_product, product_dtype, scaled_weights
 
 # Of fewer rows torch's LSTM is as fast: it lays out W_hh once for all steps, which pays where a step is little work.
 ROWS = 256
+# Of so many units, under autocast: gradients take torch's LSTM for CPUs twice to three times as long. Of fewer it is as
+# fast, whatever the rows.
+UNITS = 1024
 # Of `a`, 1 GB, where no gradient is wanted: for more torch's LSTM takes less memory. With gradients it takes more.
 CELLS = 2**28
 
@@ -33,10 +38,11 @@ Read = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 def suits(lstm: nn.LSTM, rows: int, steps: int) -> bool:
-    """Whether so many sequences of so many steps are best run here: many of them, on a CPU, without autocast."""
-    if lstm.weight_ih_l0.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
+    """Whether so many sequences of so many steps are best run here, on a CPU: many, or in bf16 with many units."""
+    if lstm.weight_ih_l0.device.type != "cpu":
         return False
-    return rows >= ROWS and (torch.is_grad_enabled() or rows * steps * 4 * lstm.hidden_size <= CELLS)
+    large = lstm.hidden_size >= UNITS if torch.is_autocast_enabled("cpu") else rows >= ROWS
+    return large and (torch.is_grad_enabled() or rows * steps * 4 * lstm.hidden_size <= CELLS)
 
 
 def run(
@@ -61,7 +67,8 @@ def run(
 
     def way(number: int, below: Tensor | None, order: Tensor | None) -> Tensor:
         """One direction of one layer; where no gradient is wanted, its gates are freed when it ends."""
-        inputs, recurrent, bias = scaled_weights(lstm, number)
+        dtype = product_dtype(lstm.weight_hh_l0)
+        inputs, recurrent, bias = scaled_weights(lstm, number, None if below is None else dtype, dtype)
         gates = read(inputs, bias, order) if below is None else _through(below, inputs, bias)
         nothing = gates.new_zeros(gates.shape[1], lstm.hidden_size)
         hidden, cell = (part[number] for part in state) if state else (nothing, nothing)
@@ -72,22 +79,26 @@ def run(
 
 def _through(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """x W + b of the steps of x (T, B, I): (T, B, 4H)."""
-    return torch.addmm(bias, x.flatten(0, 1), weight).unflatten(0, x.shape[:2])
+    return plus_product(bias, x.flatten(0, 1), weight).unflatten(0, x.shape[:2])
 
 
 class _Layer(torch.autograd.Function):
-    """Gates (T, B, 4H), which are overwritten, W_hh (H, 4H) and the state before (B, H) -> hidden states (T, B, H)."""
+    """Gates (T, B, 4H), which are overwritten, W_hh (H, 4H) and the state before (B, H) -> hidden states (T, B, H).
+
+    These are of the type of W_hh, in which products are taken.
+    """
 
     @staticmethod
     def forward(ctx: Any, gates: Tensor, weight: Tensor, hidden: Tensor, cell: Tensor) -> Tensor:
         T, kept = len(gates), any(ctx.needs_input_grad)
-        outputs = gates.new_empty(T, *hidden.shape)
+        hidden = hidden.to(weight.dtype)
+        outputs = torch.empty(T, *hidden.shape, dtype=weight.dtype)
         cells, halves = (gates.new_empty(T if kept else 1, *hidden.shape) for _ in range(2))
         if kept:
             ctx.save_for_backward(weight, hidden, cell, outputs, cells, halves)
             ctx.gates = gates
         for t in range(T):
-            i, f, g, o = gates[t].addmm_(hidden, weight).sigmoid_().chunk(4, dim=-1)
+            i, f, g, o = _add_product(gates[t], hidden, weight).sigmoid_().chunk(4, dim=-1)
             cell = torch.addcmul(i, f, cell, out=cells[t * kept]).addcmul_(i, g, value=-2.0)
             half = torch.mul(cell, -2.0, out=halves[t * kept]).sigmoid_()
             hidden = torch.addcmul(o, o, half, value=-2.0, out=outputs[t])
@@ -101,7 +112,8 @@ class _Layer(torch.autograd.Function):
         gates, ctx.gates = ctx.gates, None  # their place is taken by their gradients
         if gates is None:
             raise RuntimeError("an unrolled LSTM gives its gradient once: its gates are overwritten; run it again")
-        d_hidden = d_outputs[-1]
+        low = gates if weight.dtype == gates.dtype else torch.empty_like(gates, dtype=weight.dtype)
+        d_hidden = d_outputs[-1].to(gates.dtype)
         d_cell = torch.zeros_like(first_cell)
         d_now = torch.empty_like(gates[0])
         for t in reversed(range(len(gates))):
@@ -117,9 +129,17 @@ class _Layer(torch.autograd.Function):
             d_cell.mul_(f)
             d_now.mul_(gates[t])
             torch.addcmul(d_now, d_now, gates[t], value=-1.0, out=gates[t])
-            d_hidden = torch.addmm(d_outputs[t - 1], gates[t], weight.t()) if t else gates[t] @ weight.t()
+            if low is not gates:
+                low[t].copy_(gates[t])
+            before = d_outputs[t - 1].to(gates.dtype, copy=True) if t else torch.zeros_like(d_hidden)
+            d_hidden = _add_product(before, low[t], weight.t())
         d_weight = None
         if ctx.needs_input_grad[1]:
-            d_weight = first_hidden.t() @ gates[0]
-            d_weight.addmm_(outputs[:-1].flatten(0, 1).t(), gates[1:].flatten(0, 1))
+            d_weight = low[0].t() @ first_hidden  # transposed, as the weight lies
+            d_weight = d_weight.addmm_(low[1:].flatten(0, 1).t(), outputs[:-1].flatten(0, 1)).t()
         return gates, d_weight, d_hidden, d_cell
+
+
+def _add_product(out: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """out += x W, in place, the sum in the type of `out`."""
+    return out.addmm_(x, weight) if x.dtype == out.dtype else out.add_(x @ weight)
