@@ -91,7 +91,7 @@ class _Layer(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gates: Tensor, weight: Tensor, hidden: Tensor, cell: Tensor) -> Tensor:
         T, kept = len(gates), any(ctx.needs_input_grad)
-        hidden = hidden.to(weight.dtype)
+        hidden, cell = hidden.to(weight.dtype), cell.to(gates.dtype)
         outputs = torch.empty(T, *hidden.shape, dtype=weight.dtype)
         cells, halves = (gates.new_empty(T if kept else 1, *hidden.shape) for _ in range(2))
         if kept:

@@ -61,7 +61,7 @@ def test_what_is_not_a_number_is_none_in_the_end() -> None:
     assert found.isfinite().tolist() == [True, False]
 
 
-@pytest.mark.parametrize("vocabulary", [3, softmax.SUMMED_LOW, softmax.SUMMED_LOW + 1])
+@pytest.mark.parametrize("vocabulary", [3, softmax.ALIGNED, softmax.SUMMED_LOW, softmax.SUMMED_LOW + 1])
 def test_every_token_of_a_vocabulary_is_in_the_sum(vocabulary: int) -> None:
     """Rows of equal logits: log V."""
     found = token_nll(torch.zeros(2, 1), torch.ones(vocabulary, 1), None, torch.tensor([0, vocabulary - 1]))

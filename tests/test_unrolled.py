@@ -129,6 +129,66 @@ def test_a_model_computes_the_same_either_way(name: str, calls: list[nn.LSTM], m
         torch.testing.assert_close(lost(B), theirs.detach())
 
 
+def far(found: Tensor, exact: Tensor) -> float:
+    """How far away, as a share of the exact one's size."""
+    return ((found.double() - exact).norm() / exact.norm()).item()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_in_bf16_values_and_gradients_stay_near(
+    name: str, calls: list[nn.LSTM], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    exact = SequenceVAE(MODELS[name]).double()
+    model = SequenceVAE(MODELS[name])
+    model.load_state_dict(exact.state_dict())
+    tokens = torch.randint(0, 7, (B, model.config.length))
+    lengths = None if model.config.eos is None else LENGTHS
+    monkeypatch.setattr(unrolled, "UNITS", 1)
+
+    def lost(vae: SequenceVAE) -> Tensor:
+        posterior = vae.encode(tokens, lengths)
+        z = posterior.loc + posterior.scale
+        vae.decoder.eval()  # in which nothing is dropped: noise is of the type of what it meets
+        return vae.decoder.nll(z.to(vae.decoder.output.weight.dtype), tokens, tokens)
+
+    theirs = lost(exact)
+    assert not calls
+    with torch.autocast("cpu", torch.bfloat16):
+        ours = lost(model)
+    assert len(calls) == 1 + bool(model.config.latent_size)
+    assert ours.dtype == torch.float32
+    assert 1e-5 < far(ours, theirs) < 5e-3
+    ours.sum().backward()
+    theirs.sum().backward()
+    for parameter, beside in zip(model.parameters(), exact.parameters(), strict=True):
+        assert parameter.grad is not None and parameter.grad.dtype == torch.float32
+        assert parameter.grad.stride() == parameter.stride()
+        assert far(parameter.grad, beside.grad) < 0.05
+
+
+def test_in_bf16_errors_do_not_add_up_over_many_steps() -> None:
+    """Cells, gates and their gradients are fp32, so that an LSTM of open forget gates keeps what it has."""
+    torch.manual_seed(0)
+    exact = nn.LSTM(I, H).double()
+    module = nn.LSTM(I, H)
+    with torch.no_grad():
+        for bias in (exact.bias_ih_l0, exact.bias_hh_l0):
+            bias[H : 2 * H] = 4.0
+    module.load_state_dict(exact.state_dict())
+    x = torch.randn(400, B, I, dtype=torch.float64)
+    (there,), _ = unrolled.run(exact, read(x))
+    with torch.autocast("cpu", torch.bfloat16):
+        nothing = torch.zeros(2, 1, B, H, dtype=torch.bfloat16)  # as a decoder's first state comes
+        (here,), _ = unrolled.run(module, read(x.float()), (nothing[0], nothing[1]))
+    assert here.dtype == torch.bfloat16
+    assert far(here, there) < 0.01
+    there[-1].sum().backward()
+    here[-1].sum().backward()
+    for parameter, beside in zip(module.parameters(), exact.parameters(), strict=True):
+        assert far(parameter.grad, beside.grad) < 0.02
+
+
 def test_what_is_frozen_gets_no_gradient(lstm: Callable[..., nn.LSTM]) -> None:
     module = lstm()
     module.weight_hh_l0.requires_grad_(False)
@@ -158,7 +218,7 @@ def test_trainings_end_with_the_same_weights_either_way(
     torch.testing.assert_close(weights(tmp_path / "ours"), weights(tmp_path / "theirs"), atol=2e-4, rtol=1e-3)
 
 
-def test_few_rows_much_memory_and_low_precision_are_left_to_torch(
+def test_few_rows_few_units_in_bf16_and_much_memory_are_left_to_torch(
     lstm: Callable[..., nn.LSTM], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module, rows = lstm(), unrolled.ROWS
@@ -166,6 +226,8 @@ def test_few_rows_much_memory_and_low_precision_are_left_to_torch(
     assert not unrolled.suits(module, rows - 1, T)
     with torch.autocast("cpu", torch.bfloat16):
         assert not unrolled.suits(module, rows, T)
+        monkeypatch.setattr(unrolled, "UNITS", H)
+        assert unrolled.suits(module, 1, T)
     monkeypatch.setattr(unrolled, "CELLS", rows * T * 4 * H - 1)
     assert unrolled.suits(module, rows, T)
     with torch.no_grad():
