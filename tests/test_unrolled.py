@@ -162,7 +162,8 @@ def test_in_bf16_values_and_gradients_stay_near(
     ours.sum().backward()
     theirs.sum().backward()
     for parameter, beside in zip(model.parameters(), exact.parameters(), strict=True):
-        assert parameter.grad is not None and parameter.grad.dtype == torch.float32
+        assert parameter.grad is not None
+        assert parameter.grad.dtype == torch.float32
         assert parameter.grad.stride() == parameter.stride()
         assert far(parameter.grad, beside.grad) < 0.05
 
