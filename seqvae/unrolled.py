@@ -67,7 +67,7 @@ def run(
 
     def way(number: int, below: Tensor | None, order: Tensor | None) -> Tensor:
         """One direction of one layer; where no gradient is wanted, its gates are freed when it ends."""
-        dtype = product_dtype(lstm.weight_hh_l0)
+        dtype = product_dtype(lstm.all_weights[number][1])
         inputs, recurrent, bias = scaled_weights(lstm, number, None if below is None else dtype, dtype)
         gates = read(inputs, bias, order) if below is None else _through(below, inputs, bias)
         nothing = gates.new_zeros(gates.shape[1], lstm.hidden_size)
