@@ -5,7 +5,7 @@
     input of step t = [vector of token t-1; z]; before the first token zeros stand, or the vector of bos
 
 `forward` runs a whole sequence teacher-forced in one call of `nn.LSTM` (cuDNN's fused kernels on a GPU), a large batch
-on a CPU as `unrolled` does. `step` computes the same one step at a time for sampling (`few` does it for a few
+or model on a CPU as `unrolled` does. `step` computes the same one step at a time for sampling (`few` does it for a few
 sequences): z's share of the first layer's input is the same at every step, and the share of a one-hot token is a row of
 a table, so that little but the recurrent products is left.
 """
