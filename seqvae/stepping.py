@@ -11,6 +11,7 @@ fp32.
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from seqvae import int8
@@ -73,8 +74,11 @@ def plus_product(addend: Tensor, x: Tensor, weight: Tensor | Int8Weight) -> Tens
     if isinstance(weight, Int8Weight):
         return weight.plus(addend, x)
     dtype = product_dtype(weight)
-    if x.dtype == weight.dtype == addend.dtype == dtype and addend.ndim and x.ndim == 2:
-        return torch.addmm(addend, x, weight)
+    if x.dtype == weight.dtype == addend.dtype == dtype:  # in one go where torch has a call for it
+        if addend.ndim == 1:
+            return F.linear(x, weight.t(), addend)
+        if addend.ndim == x.ndim == 2:
+            return torch.addmm(addend, x, weight)
     return (x.to(dtype) @ weight.to(dtype)).to(addend.dtype).add_(addend)
 
 

@@ -28,8 +28,8 @@ from seqvae.stepping import plus_product, product_dtype, scaled_weights
 
 # Of fewer rows torch's LSTM is as fast: it lays out W_hh once for all steps, which pays where a step is little work.
 ROWS = 256
-# Of so many units, under autocast: gradients take torch's LSTM for CPUs twice to three times as long. Of fewer it is as
-# fast, whatever the rows.
+# Of so many units, under autocast: of 2,048 gradients take torch's LSTM for CPUs twice to three times as long, of 512
+# and fewer it is as fast or faster. Between these nothing was timed.
 UNITS = 1024
 # Of `a`, 1 GB, where no gradient is wanted: for more torch's LSTM takes less memory. With gradients it takes more.
 CELLS = 2**28
@@ -69,17 +69,12 @@ def run(
         """One direction of one layer; where no gradient is wanted, its gates are freed when it ends."""
         dtype = product_dtype(lstm.all_weights[number][1])
         inputs, recurrent, bias = scaled_weights(lstm, number, None if below is None else dtype, dtype)
-        gates = read(inputs, bias, order) if below is None else _through(below, inputs, bias)
+        gates = read(inputs, bias, order) if below is None else plus_product(bias, below, inputs)
         nothing = gates.new_zeros(gates.shape[1], lstm.hidden_size)
         hidden, cell = (part[number] for part in state) if state else (nothing, nothing)
         return _Layer.apply(gates, recurrent, hidden, cell)
 
     return layered(lstm, way, lengths)
-
-
-def _through(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """x W + b of the steps of x (T, B, I): (T, B, 4H)."""
-    return plus_product(bias, x.flatten(0, 1), weight).unflatten(0, x.shape[:2])
 
 
 class _Layer(torch.autograd.Function):
