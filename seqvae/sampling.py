@@ -157,10 +157,8 @@ def generate(
     if z.is_cuda and config.eos is None:
         key = (length, temperature, top_k, top_p, tuple(never))
         return decoder.step_weights().recordings.run(key, roll, *inputs)
-    if z.device.type != "cpu":
-        return roll(*inputs)
     decoder.step_weights()  # once for all threads
-    return side_by_side(lambda rows: roll(z[rows], *(_of_rows(noise, rows) for noise in inputs[1:])), len(z))
+    return side_by_side(lambda rows: roll(z[rows], *(_of_rows(noise, rows) for noise in inputs[1:])), len(z), z.device)
 
 
 def _noise(steps: int, rows: int, V: int, generator: torch.Generator | None, device: torch.device) -> Tensor:

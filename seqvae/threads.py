@@ -15,16 +15,17 @@ from torch import Tensor
 ROWS = 128  # of a thread, at least: of fewer the products take longer for a row
 
 
-def side_by_side(work: Callable[[slice], Tensor], rows: int) -> Tensor:
-    """What `work` gives for all rows, in order, done on a CPU in as many parts as there are threads for.
+def side_by_side(work: Callable[[slice], Tensor], rows: int, device: torch.device) -> Tensor:
+    """What `work` gives for all rows, in order, on a CPU in as many parts as there are threads for.
 
     Args:
         work: from a slice of the rows to their results, one row of the tensor for each. It is called in inference mode,
             under the caller's autocast and int8; what it reads must not change meanwhile.
         rows: how many.
+        device: on which `work` does it.
     """
     threads = torch.get_num_threads()
-    parts = min(threads, rows // ROWS)
+    parts = min(threads, rows // ROWS) if device.type == "cpu" else 1
     if parts < 2:
         with torch.inference_mode():
             return work(slice(0, rows))

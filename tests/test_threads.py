@@ -14,6 +14,7 @@ from seqvae.sampling import generate
 from seqvae.threads import side_by_side
 
 ROWS = 40  # more than FewSteps takes
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -58,22 +59,24 @@ def test_the_same_ids_as_in_one_thread(
 
 def test_each_thread_has_its_rows_and_computes_as_the_caller_does() -> None:
     with torch.autocast("cpu", torch.bfloat16), int8_products():
-        found = side_by_side(seen, ROWS)
+        found = side_by_side(seen, ROWS, CPU)
     assert len(set(found[:, 0].tolist())) == 2
     assert found[:, 1:].tolist() == [[1, True, True, True]] * ROWS
-    assert side_by_side(seen, ROWS)[:, 1:].tolist() == [[1, False, True, False]] * ROWS
-    assert side_by_side(lambda rows: torch.arange(rows.start, rows.stop), ROWS + 5).tolist() == list(range(ROWS + 5))
+    assert side_by_side(seen, ROWS, CPU)[:, 1:].tolist() == [[1, False, True, False]] * ROWS
+    numbers = side_by_side(lambda rows: torch.arange(rows.start, rows.stop), ROWS + 5, CPU)
+    assert numbers.tolist() == list(range(ROWS + 5))
 
 
 def test_more_threads_than_parts_help_in_each(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(5)
-    assert set(side_by_side(seen, ROWS)[:, 1].tolist()) == {2}
+    assert set(side_by_side(seen, ROWS, CPU)[:, 1].tolist()) == {2}
     assert torch.get_num_threads() == 5
 
 
-def test_few_rows_are_one_part() -> None:
-    found = side_by_side(seen, ROWS - 1)
-    assert found[:, 1:].tolist() == [[2, False, True, False]] * (ROWS - 1)
+@pytest.mark.parametrize(("rows", "device"), [(ROWS - 1, "cpu"), (ROWS, "cuda")])
+def test_few_rows_and_a_gpu_s_are_one_part(rows: int, device: str) -> None:
+    found = side_by_side(seen, rows, torch.device(device))
+    assert found[:, 1:].tolist() == [[2, False, True, False]] * rows
     assert set(found[:, 0].tolist()) == {threading.get_ident() % 2**31}
 
 
@@ -85,7 +88,7 @@ def test_an_error_is_the_caller_s(first: bool) -> None:
         return torch.zeros(rows.stop - rows.start)
 
     with pytest.raises(MemoryError, match="of this part"):
-        side_by_side(work, ROWS)
+        side_by_side(work, ROWS, CPU)
     assert torch.get_num_threads() == 2
     others: list[int] = []
     late = threading.Thread(target=lambda: others.append(torch.get_num_threads()))
