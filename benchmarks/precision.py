@@ -3,8 +3,9 @@
     python -m benchmarks.precision --out FOLDER [--windows FOLDER] [--ways fp32 bf16 ...] [--steps 1500]
 
 All make the same number of steps on the same batches, and are judged in fp32 on all valid windows. With scheduled
-sampling three in ten inputs of the decoder are its own draws, from the first step on. What has been trained is kept in
-FOLDER: the same command goes on after an interruption. A processor without bf16 leaves it out.
+sampling three in ten inputs of the decoder are its own draws, from the first step on. "bf16, unrolled" trains LSTMs of
+any size as large ones are trained in bf16 (seqvae/unrolled.py). What has been trained is kept in FOLDER: the same
+command goes on after an interruption. A processor without bf16 leaves it out.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import torch
 from benchmarks.judging import judged, trained, windows
 from benchmarks.machine import describe
 from benchmarks.run import SAMPLES
+from seqvae import unrolled
 from seqvae.averaging import WeightAverage
 from seqvae.devices import choose_precision
 from seqvae.errors import OptionError
@@ -28,10 +30,12 @@ SAMPLED = {"scheduled_sampling": "constant", "scheduled_sampling_rate": 0.3}
 WAYS: dict[str, dict[str, Any]] = {
     "fp32": {"precision": "fp32"},
     "bf16": {"precision": "bf16"},
+    "bf16, unrolled": {"precision": "bf16"},
     "bf16, average": {"precision": "bf16", "weight_average": 0.99},
     "exact": {"precision": "fp32"} | SAMPLED,
     "parallel": {"precision": "fp32", "scheduled_sampling_parallel": True} | SAMPLED,
 }
+UNITS = unrolled.UNITS
 FIGURES = ("elbo", "distortion", "rate", "note_on_accuracy", "note_on_free_running")
 
 
@@ -61,6 +65,7 @@ def main() -> None:
         except OptionError:
             print(f"{way:16}{'not measured':>22}: this processor has no bf16", flush=True)
             continue
+        unrolled.UNITS = 0 if way == "bf16, unrolled" else UNITS
         found, seconds = [], []
         for seed in options.seeds:
             each = replace(config, training=replace(config.training, seed=seed, device="cpu", **changes))
