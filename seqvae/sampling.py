@@ -20,7 +20,6 @@ from seqvae.beam import beam_search
 from seqvae.decoders import LSTMDecoder
 from seqvae.errors import OptionError
 from seqvae.few import FewSteps, suits
-from seqvae.threads import side_by_side
 
 LEAST_TEMPERATURE = 1e-6  # at which a draw is greedy but for ties; much less, and logits are no longer finite
 
@@ -157,8 +156,7 @@ def generate(
     if z.is_cuda and config.eos is None:
         key = (length, temperature, top_k, top_p, tuple(never))
         return decoder.step_weights().recordings.run(key, roll, *inputs)
-    decoder.step_weights()  # once for all threads
-    return side_by_side(lambda rows: roll(z[rows], *(_of_rows(noise, rows) for noise in inputs[1:])), len(z), z.device)
+    return roll(*inputs)
 
 
 def _noise(steps: int, rows: int, V: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
@@ -166,10 +164,6 @@ def _noise(steps: int, rows: int, V: int, generator: torch.Generator | None, dev
     if rows == 1:
         return gumbel((steps, 1, V), generator, device)
     return torch.rand((steps, rows, 1), generator=generator, device=device)
-
-
-def _of_rows(noise: Tensor, rows: slice) -> Tensor:
-    return noise if noise.shape[1] == 1 else noise[:, rows]
 
 
 def _roll_out(
