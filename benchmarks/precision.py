@@ -13,6 +13,7 @@ import statistics
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -35,7 +36,6 @@ WAYS: dict[str, dict[str, Any]] = {
     "exact": {"precision": "fp32"} | SAMPLED,
     "parallel": {"precision": "fp32", "scheduled_sampling_parallel": True} | SAMPLED,
 }
-UNITS = unrolled.UNITS
 FIGURES = ("elbo", "distortion", "rate", "note_on_accuracy", "note_on_free_running")
 
 
@@ -65,19 +65,19 @@ def main() -> None:
         except OptionError:
             print(f"{way:16}{'not measured':>22}: this processor has no bf16", flush=True)
             continue
-        unrolled.UNITS = 0 if way == "bf16, unrolled" else UNITS
         found, seconds = [], []
-        for seed in options.seeds:
-            each = replace(config, training=replace(config.training, seed=seed, device="cpu", **changes))
-            state = trained(each, data, options.out / f"{way.replace(', ', '-')}-{seed}")
-            model = new_model(each)
-            model.load_state_dict(state["model"])
-            if each.training.weight_average is not None:
-                average = WeightAverage(model, each.training.weight_average)
-                average.load_state_dict(state["average"])
-                model = average.model
-            found.append(judged(model, data))
-            seconds.append(state["done"]["elapsed"])
+        with patch.object(unrolled, "UNITS", 0 if way == "bf16, unrolled" else unrolled.UNITS):
+            for seed in options.seeds:
+                each = replace(config, training=replace(config.training, seed=seed, device="cpu", **changes))
+                state = trained(each, data, options.out / f"{way.replace(', ', '-')}-{seed}")
+                model = new_model(each)
+                model.load_state_dict(state["model"])
+                if each.training.weight_average is not None:
+                    average = WeightAverage(model, each.training.weight_average)
+                    average.load_state_dict(state["average"])
+                    model = average.model
+                found.append(judged(model, data))
+                seconds.append(state["done"]["elapsed"])
         print(f"{way:16}" + "".join(_spread([each[figure] for each in found]) for figure in FIGURES), end="")
         print(f"{statistics.median(seconds):10.0f}", flush=True)
 

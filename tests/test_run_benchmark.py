@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks import precision, rounding, serving, works
 from benchmarks.datasets import write_windows
@@ -15,6 +16,7 @@ from benchmarks.magenta.compare import same_training
 from benchmarks.rates import matrix_rates, training_operations
 from benchmarks.run import Bench, Row, columns, heading, line, make, rows, shares
 from benchmarks.serving import Command, Served, Timed
+from seqvae import unrolled
 from seqvae.config import ModelConfig
 from seqvae.data import SequenceData
 from seqvae.presets import preset
@@ -199,7 +201,7 @@ def test_magentas_schedules_are_ours_in_other_words() -> None:
         same_training(hparams | {"clip_mode": "value"}, 512, 0)
 
 
-WAYS = ("fp32", "bf16", "bf16-average", "exact", "parallel")
+WAYS = ("fp32", "bf16", "bf16-unrolled", "bf16-average", "exact", "parallel")
 
 
 @pytest.fixture
@@ -222,11 +224,17 @@ def tell_precisions(
 
 @pytest.mark.usefixtures("bf16")
 def test_trainings_in_every_precision_are_told_with_their_spread(
-    tmp_path: Path, tell_precisions: Callable[[], dict[str, list[str]]]
+    tmp_path: Path, tell_precisions: Callable[[], dict[str, list[str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    low, run = [], unrolled.run
+    monkeypatch.setattr(
+        unrolled, "run", lambda *given, **more: (low.append(torch.is_autocast_enabled("cpu")), run(*given, **more))[1]
+    )
     told = tell_precisions()
+    assert any(low)  # no other way takes small LSTMs there in bf16
     assert told.keys() >= precision.WAYS.keys()
-    assert float(told["fp32"][0]) == pytest.approx(float(told["bf16"][0]), rel=0.02)
+    for way in ("bf16", "bf16, unrolled"):
+        assert float(told["fp32"][0]) == pytest.approx(float(told[way][0]), rel=0.02)
     assert float(told["fp32"][0]) != float(told["bf16, average"][0])
     assert float(told["fp32"][2]) > 0  # two seeds differ
     assert len({told[way][0] for way in ("fp32", "exact", "parallel")}) == 3
