@@ -28,10 +28,11 @@ from seqvae.presets import preset, preset_names
 from seqvae.run import new_model
 
 SAMPLED = {"scheduled_sampling": "constant", "scheduled_sampling_rate": 0.3}
+UNROLLED = "bf16, unrolled"
 WAYS: dict[str, dict[str, Any]] = {
     "fp32": {"precision": "fp32"},
     "bf16": {"precision": "bf16"},
-    "bf16, unrolled": {"precision": "bf16"},
+    UNROLLED: {"precision": "bf16"},
     "bf16, average": {"precision": "bf16", "weight_average": 0.99},
     "exact": {"precision": "fp32"} | SAMPLED,
     "parallel": {"precision": "fp32", "scheduled_sampling_parallel": True} | SAMPLED,
@@ -66,18 +67,18 @@ def main() -> None:
             print(f"{way:16}{'not measured':>22}: this processor has no bf16", flush=True)
             continue
         found, seconds = [], []
-        with patch.object(unrolled, "UNITS", 0 if way == "bf16, unrolled" else unrolled.UNITS):
-            for seed in options.seeds:
-                each = replace(config, training=replace(config.training, seed=seed, device="cpu", **changes))
+        for seed in options.seeds:
+            each = replace(config, training=replace(config.training, seed=seed, device="cpu", **changes))
+            with patch.object(unrolled, "UNITS", 0 if way == UNROLLED else unrolled.UNITS):
                 state = trained(each, data, options.out / f"{way.replace(', ', '-')}-{seed}")
-                model = new_model(each)
-                model.load_state_dict(state["model"])
-                if each.training.weight_average is not None:
-                    average = WeightAverage(model, each.training.weight_average)
-                    average.load_state_dict(state["average"])
-                    model = average.model
-                found.append(judged(model, data))
-                seconds.append(state["done"]["elapsed"])
+            model = new_model(each)
+            model.load_state_dict(state["model"])
+            if each.training.weight_average is not None:
+                average = WeightAverage(model, each.training.weight_average)
+                average.load_state_dict(state["average"])
+                model = average.model
+            found.append(judged(model, data))
+            seconds.append(state["done"]["elapsed"])
         print(f"{way:16}" + "".join(_spread([each[figure] for each in found]) for figure in FIGURES), end="")
         print(f"{statistics.median(seconds):10.0f}", flush=True)
 
