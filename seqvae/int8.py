@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 LARGEST = 127
-WORTH_PACKING = 2**21  # numbers of a weight
+WORTH_PACKING, MUCH = 2**21, 2**26  # numbers of a weight, and those times rows
 ZERO = 128  # what stands for it in numbers without a sign
 
 _asked_for: ContextVar[bool] = ContextVar("int8", default=False)
@@ -81,9 +81,12 @@ class Int8Weight:
     def is_best_packed(self, rows: int) -> bool:
         """Whether oneDNN's product of so many rows is the faster one, which spares laying out the weight at each call.
 
-        A small weight is laid out faster than oneDNN is called, and of a single row `_int_mm` needs no layout.
+        For few rows a small weight is laid out faster than oneDNN is called, and for a single one `_int_mm` needs no
+        layout. For many rows oneDNN spares a pass over the sums.
         """
-        return rows > 1 and self.numbers.numel() >= WORTH_PACKING and self.dtype == torch.float32 and packs()
+        size = self.numbers.numel()
+        worth_it = rows > 1 and (size >= WORTH_PACKING or rows * size >= MUCH)
+        return worth_it and self.dtype == torch.float32 and packs()
 
     def plus(self, addend: Tensor, x: Tensor) -> Tensor:
         """addend + x W: (B, K) -> (B, O)."""

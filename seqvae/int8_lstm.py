@@ -27,7 +27,7 @@ def weights_of(lstm: nn.LSTM) -> list[Weights]:
     below = 2 if lstm.bidirectional else 1  # so many read what comes in
     found = [scaled_weights(lstm, number) for number in range(len(lstm.all_weights))]
     return [
-        Weights(inputs if number < below else Int8Weight.of(inputs), Int8Weight.of(states), bias)
+        Weights(inputs.contiguous() if number < below else Int8Weight.of(inputs), Int8Weight.of(states), bias)
         for number, (inputs, states, bias) in enumerate(found)
     ]
 

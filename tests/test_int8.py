@@ -112,6 +112,15 @@ def test_packed_products_are_the_same(rows: int, K: int, columns: int, monkeypat
 
 
 @needs_packed
+def test_packed_are_large_weights_and_those_of_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    small, large = Int8Weight.of(torch.randn(5, 10)), Int8Weight.of(torch.randn(10, 10))
+    monkeypatch.setattr(int8, "WORTH_PACKING", 100)
+    monkeypatch.setattr(int8, "MUCH", 1000)
+    assert [small.is_best_packed(rows) for rows in (1, 2, 19, 20)] == [False, False, False, True]
+    assert [large.is_best_packed(rows) for rows in (1, 2)] == [False, True]
+
+
+@needs_packed
 @pytest.mark.parametrize("rows", [few.ROWS, few.ROWS + 1])
 def test_packed_products_decode_and_encode_the_same(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever takes the steps: `few`, or torch's."""
