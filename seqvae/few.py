@@ -1,9 +1,10 @@
-"""An LSTM decoder's steps for a few sequences on a CPU, with little around the products.
+"""An LSTM's steps for a few sequences on a CPU, with little around the products.
 
 Of a single row torch's steps are calls more than products: forty a step, of some 5 us each, as long as all products
 together. On arrays so small numpy's calls take 1 to 2 us. What is computed is that of `LSTMDecoder.step`, with the
 weights of `stepping` and sigmoid(a) = (1 + tanh(a/2)) / 2. The columns of g come times -2: for these tanh(a/2) is -tanh
-of the true gate. `generate` decodes by it; a beam search, which moves rows about, takes the decoder's own steps.
+of the true gate. `generate` decodes by it, and `int8_lstm` reads; a beam search, which moves rows about, takes the
+decoder's own steps.
 """
 
 import math
@@ -39,7 +40,7 @@ class FewSteps:
         weights = state.weights
         biases = [state.context, *(layer.bias for layer in weights.layers[1:])]
         self.layers = [
-            _Layer(layer.weight, bias, hidden, cell)
+            Layer(layer.weight, bias, hidden, cell)
             for layer, bias, hidden, cell in zip(weights.layers, biases, state.hidden, state.cell, strict=True)
         ]
         self.bos, self.tokens = decoder.bos, weights.tokens  # one-hot: a token's share of the gates is a row
@@ -69,7 +70,7 @@ class FewSteps:
         return (torch.from_numpy(rows) @ self.tokens).numpy() if self.embedded else rows
 
 
-class _Layer:
+class Layer:
     """Where a layer stands in B sequences, and arrays for its next step."""
 
     def __init__(self, weight: Tensor | Int8Weight, bias: Tensor, hidden: Tensor, cell: Tensor) -> None:

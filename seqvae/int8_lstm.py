@@ -1,10 +1,13 @@
 """An LSTM over whole sequences in `int8`, step by step, without gradients: an encoder reads so."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from seqvae import few
 from seqvae.int8 import Int8Weight
 from seqvae.recurrence import layered
 from seqvae.stepping import plus_product, pointwise, scaled_weights
@@ -44,8 +47,8 @@ def run(
 
     def way(number: int, below: Tensor | None, order: Tensor | None) -> Tensor:
         each = weights[number]
-        hidden = cell = each.bias.new_zeros(B, H)
-        outputs = hidden.new_empty(T, B, H)
+        step = _steps(each.states, B, H)
+        outputs = each.bias.new_empty(T, B, H)
         if order is None:
             order = torch.arange(T).unsqueeze(1).expand(T, B)
         for start in range(0, T, slice_):
@@ -55,9 +58,24 @@ def run(
             else:
                 states = below[start : start + slice_]
                 gates = plus_product(each.bias, states.flatten(0, 1), each.inputs).unflatten(0, states.shape[:2])
-            for step, now in enumerate(gates, start):
-                hidden, cell = pointwise(each.states.plus(now, hidden), cell)
-                outputs[step] = hidden
+            for place, now in enumerate(gates, start):
+                outputs[place] = step(now)
         return outputs
 
-    return layered(lstm, way, lengths)
+    with np.errstate(all="ignore"):  # what is not finite passes silently, as in torch
+        return layered(lstm, way, lengths)
+
+
+def _steps(weight: Int8Weight, B: int, H: int) -> Callable[[Tensor], Tensor]:
+    """From zeros on a step at each call: the gates less the state's share (B, 4H) -> the next hidden states (B, H)."""
+    hidden = cell = weight.scale.new_zeros(B, H)
+    if B <= few.ROWS:
+        layer = few.Layer(weight, hidden.new_zeros(()), hidden, cell)
+        return lambda gates: torch.from_numpy(layer.step(gates.numpy()))
+
+    def step(gates: Tensor) -> Tensor:
+        nonlocal hidden, cell
+        hidden, cell = pointwise(weight.plus(gates, hidden), cell)
+        return hidden
+
+    return step
