@@ -20,7 +20,8 @@ from seqvae.decoders import LSTMDecoder
 from seqvae.int8 import LARGEST, Int8Weight
 from seqvae.stepping import product_dtype
 
-BLOCK = 2**18  # numbers of a weight, at least, for a thread: torch's product of a matrix and a single row takes but one
+BLOCK = 2**17  # numbers of a weight, at least, for a thread: torch's product of a matrix and a single row takes but one
+ALONE = 3  # rows, at most, that are faster one after the other, by several threads
 ROWS = 16  # 32 steps are 6 ms faster with any number of rows; the products of `melody-2bar` take 20 ms of 16 rows
 
 
@@ -108,14 +109,22 @@ def _product(x: Tensor, weight: Tensor | Int8Weight, out: Tensor) -> Callable[[]
     """What puts x W into `out`: (B, K), (K, O) -> (B, O)."""
     if isinstance(weight, Int8Weight):
         return _int8_product(x, weight, out)
-    if len(x) != 1:
-        return partial(torch.mm, x, weight, out=out)
     width = weight.shape[1]
     blocks = math.gcd(width, max(1, min(torch.get_num_threads(), weight.numel() // BLOCK)))
-    if blocks == 1:
-        return partial(torch.mv, weight.t(), x[0], out=out[0])
+    if blocks == 1 or not 1 <= len(x) <= ALONE:
+        return partial(torch.mm, x, weight, out=out)
     columns = weight.unflatten(1, (blocks, width // blocks)).transpose(0, 1)
-    return partial(torch.bmm, x.expand(blocks, -1, -1), columns, out=out.view(blocks, 1, -1))
+    first, *others = (
+        partial(torch.bmm, row.expand(blocks, 1, -1), columns, out=said.view(blocks, 1, -1))
+        for row, said in zip(x, out, strict=True)
+    )
+
+    def product() -> None:
+        first()
+        for other in others:
+            other()
+
+    return product if others else first
 
 
 def _int8_product(x: Tensor, weight: Int8Weight, out: Tensor) -> Callable[[], Any]:

@@ -55,18 +55,19 @@ def test_steps_are_the_teacher_forced_pass(config: ModelConfig, rows: int) -> No
             torch.testing.assert_close(torch.stack(found, dim=1), expected, atol=1e-12, rtol=1e-12)
 
 
+@pytest.mark.parametrize("rows", [1, few.ALONE, few.ALONE + 1])
 @pytest.mark.parametrize("threads", [2, 3])  # of which each divides some of the widths
 @pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
-def test_a_single_row_meets_blocks_of_the_weights(
-    config: ModelConfig, threads: int, monkeypatch: pytest.MonkeyPatch
+def test_single_rows_meet_blocks_of_the_weights(
+    config: ModelConfig, threads: int, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(few, "BLOCK", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     blocks = []
     bmm = torch.bmm
     monkeypatch.setattr(torch, "bmm", lambda x, y, out: (blocks.append(len(y)), bmm(x, y, out=out))[1])
-    test_steps_are_the_teacher_forced_pass(config, 1)
-    assert set(blocks) == {threads}
+    test_steps_are_the_teacher_forced_pass(config, rows)
+    assert set(blocks) == ({threads} if rows <= few.ALONE else set())
 
 
 @pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
