@@ -63,6 +63,8 @@ def evaluate(
     device = next(model.parameters()).device
     generator = torch.Generator(device).manual_seed(seed)
     starts = None if note_on is None else torch.as_tensor(note_on, device=device)
+    if not model.config.latent_size:  # there is nothing to draw: one sample is exact
+        samples = min(samples, 1)
     found: dict[str, list[Tensor]] = {}
     posteriors: list[Normal] = []
     sequences, tokens = 0, 0

@@ -223,3 +223,24 @@ def test_half_precision_changes_little(text: SequenceVAE, sentences: list[torch.
     with torch.autocast("cpu", torch.bfloat16):
         rounded = evaluate(text, [batch], samples=2, free_running=False, accuracy=False)
     assert rounded == pytest.approx(exact, rel=0.02, abs=0.02)
+
+
+def test_without_latents_one_sample_says_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    language_model = SequenceVAE(ModelConfig(vocabulary_size=6, length=8, decoder_size=8, latent_size=0)).eval()
+    drawn: list[int] = []
+    weighted = evaluation._importance_weighted
+
+    def counted(
+        model: SequenceVAE, batch: Batch, posterior: Normal, samples: int, generator: torch.Generator
+    ) -> torch.Tensor:
+        drawn.append(samples)
+        return weighted(model, batch, posterior, samples, generator)
+
+    monkeypatch.setattr(evaluation, "_importance_weighted", counted)
+    batches = [Batch(torch.randint(0, 6, (5, 8)))]
+    found = {n: evaluate(language_model, batches, samples=n, free_running=False) for n in (0, 1, 500)}
+    assert drawn == [1, 1]
+    assert "iw_nll" not in found[0]
+    assert found[500] == found[1]
+    assert found[1]["iw_nll"] == pytest.approx(-found[0]["elbo"])
