@@ -176,9 +176,8 @@ class LSTMDecoder(nn.Module):
         inputs, layers = stepping.prepared(self.lstm)
         tokens, latents = inputs.split([self.input.size, self.latent_inputs])
         weight = self.output.weight
-        if self.config.embedding_size:
-            tokens = in_product_type(tokens)
-        tokens, latents = tokens.contiguous(), latents.contiguous()
+        tokens = in_product_type(tokens) if self.config.embedding_size else tokens.contiguous()
+        latents = latents.contiguous()
         lay_out = in_product_type if self.dropout else laid_out  # dropout leaves states that are larger than 1
         output = lay_out(weight.t())
         bias = weight.new_zeros(()) if self.output.bias is None else self.output.bias

@@ -41,7 +41,7 @@ def evaluate(
         model: in eval mode, on the device to use; its parameters stay as they are.
         batches: the sequences, on any device.
         note_on: (V) bool, the ids that start a note; None leaves out what counts them.
-        samples: number of importance samples for `iw_nll`; 0 leaves it out.
+        samples: number of importance samples for `iw_nll`, of which a model without latents takes one; 0 leaves it out.
         seed: of the noise; the same seed gives the same figures.
         accuracy: count the tokens that are predicted rightly; one more pass of the decoder.
         free_running: decode each sequence from its posterior mean; as many steps as it is long.

@@ -114,17 +114,11 @@ def _product(x: Tensor, weight: Tensor | Int8Weight, out: Tensor) -> Callable[[]
     if blocks == 1 or not 1 <= len(x) <= ALONE:
         return partial(torch.mm, x, weight, out=out)
     columns = weight.unflatten(1, (blocks, width // blocks)).transpose(0, 1)
-    first, *others = (
+    rows = [
         partial(torch.bmm, row.expand(blocks, 1, -1), columns, out=said.view(blocks, 1, -1))
         for row, said in zip(x, out, strict=True)
-    )
-
-    def product() -> None:
-        first()
-        for other in others:
-            other()
-
-    return product if others else first
+    ]
+    return lambda: [row() for row in rows]
 
 
 def _int8_product(x: Tensor, weight: Int8Weight, out: Tensor) -> Callable[[], Any]:
