@@ -4,8 +4,9 @@
 
 The usual way keeps logits, log-probabilities and two gradients of N x V numbers in fp32. Here one array of N x V is
 all there is: in bf16 under autocast, overwritten in turn by logits, exponentials and what the gradient is made of,
-with the sums in fp32. The target's own logit is computed in fp32, so that the loss does not suffer from the rounding
-of the array. Its columns are a multiple of ALIGNED, of which those beyond V mean nothing: with 10,002 of them a
+with the sums in fp32. The target's own logit is the array's, rounded as the others are: beside an exact one the
+probabilities of a token would not add up to 1, and where the model is sure of it the two roundings would not cancel.
+The columns of the array are a multiple of ALIGNED, of which those beyond V mean nothing: with 10,002 of them a
 processor's fastest product takes up to three times as long as with 10,016.
 """
 
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from seqvae.stepping import product_dtype
 
@@ -40,27 +42,24 @@ def token_nll(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tens
     rows = max(1, (CELLS_IN_CACHE if hidden.device.type == "cpu" else CELLS) // len(weight))
     low_weight = _aligned(weight, dtype)
     parts = zip(hidden.split(rows), targets.split(rows), strict=True)
-    return torch.cat([_nll(part, weight, low_weight, bias, target)[0] for part, target in parts])
+    return torch.cat([_nll(part, low_weight, bias, target, len(weight))[0] for part, target in parts])
 
 
 def _nll(
-    hidden: Tensor, weight: Tensor, low_weight: Tensor, bias: Tensor | None, targets: Tensor
+    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, V: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """nll (N), exponentials in the type and of the length of `low_weight`, and their sums (N)."""
-    exact = torch.float64 if weight.dtype == torch.float64 else torch.float32
-    target = (hidden.to(exact) * weight[targets].to(exact)).sum(-1)
-    if bias is not None:
-        target += bias[targets].to(exact)
-    V = len(weight)
-    array = _logits(hidden, low_weight, bias)
+    """nll (N), exponentials in the type and of the length of `weight`, of which V count, and their sums (N)."""
+    exact = torch.promote_types(weight.dtype, torch.float32)
+    array = _logits(hidden, weight, bias)
+    target = array.gather(1, targets.unsqueeze(1)).squeeze(1).to(exact)
     if array.device.type == "cpu":  # for what a GPU finds in them everybody would have to wait
         sums = _summed(array.exp_()[:, :V], exact)
         if bool(((sums > LEAST) & (sums < MOST)).all()):
             return sums.log() - target, array, sums
-        array = _logits(hidden, low_weight, bias)
+        array = _logits(hidden, weight, bias)
     largest = array[:, :V].amax(-1, keepdim=True)
     sums = _summed(array.sub_(largest).exp_()[:, :V], exact)
-    return sums.log() + largest.squeeze(-1).to(exact) - target, array, sums
+    return sums.log() + (largest.squeeze(-1).to(exact) - target), array, sums
 
 
 def _aligned(weight: Tensor, dtype: torch.dtype) -> Tensor:
@@ -101,21 +100,26 @@ class _TokenNLL(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, dtype: Any) -> Tensor:
         low_weight = _aligned(weight, dtype)
-        nll, array, sums = _nll(hidden, weight, low_weight, bias, targets)
+        nll, array, sums = _nll(hidden, low_weight, bias, targets, len(weight))
         array[:, len(weight) :].zero_()  # no part of the gradient
         ctx.save_for_backward(array, sums, hidden.to(dtype), low_weight, targets)
-        ctx.about = hidden.dtype, weight.dtype, len(weight), bias is not None
+        ctx.about = hidden.dtype, weight.dtype, len(weight)
         return nll
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         array, sums, hidden, weight, targets = ctx.saved_tensors
         (gradient,) = gradients  # (N)
-        of_hidden, of_weight, V, has_bias = ctx.about
+        of_hidden, of_weight, V = ctx.about
         # d logits = gradient / sums * (exponentials - sums at the target): of N x V numbers only the latter are touched
         array[torch.arange(len(targets), device=targets.device), targets] -= sums.to(array.dtype)  # it serves once
         scale = (gradient / sums).unsqueeze(-1)
-        d_hidden = (array @ weight).to(scale.dtype) * scale
-        d_weight = _transposed_product(array, (hidden * scale).to(array.dtype), V, of_weight)
-        d_bias = (scale.t().to(array.dtype) @ array).squeeze(0)[:V].to(of_weight) if has_bias else None
-        return d_hidden.to(of_hidden), d_weight, d_bias, None, None
+        d_hidden = d_weight = d_bias = None
+        if ctx.needs_input_grad[0]:
+            d_hidden = ((array @ weight).to(scale.dtype) * scale).to(of_hidden)
+        if ctx.needs_input_grad[1]:  # not where the encoder is trained alone
+            d_weight = _transposed_product(array, (hidden * scale).to(array.dtype), V, of_weight)
+        if ctx.needs_input_grad[2]:
+            d_bias = (scale.t().to(array.dtype) @ array).squeeze(0)[:V].to(of_weight)
+        return d_hidden, d_weight, d_bias, None, None

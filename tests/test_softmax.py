@@ -82,6 +82,26 @@ def test_in_bf16_it_stays_near(parts: dict[str, torch.Tensor]) -> None:
         torch.testing.assert_close(single[name].grad.double(), part.grad, atol=0.03, rtol=0.02)
 
 
+@pytest.mark.parametrize("level", [0.0, 20.06, 100.0])
+def test_in_bf16_probabilities_of_a_sure_model_add_up_to_one(level: float) -> None:
+    """One token's logit far above the others, and no number of bf16: the target is rounded as the sum is."""
+    weight = torch.zeros(300, 1)
+    weight[7] = 1.0
+    with torch.autocast("cpu", torch.bfloat16):
+        nll = token_nll(torch.full((300, 1), level), weight, None, torch.arange(300))
+    assert nll.double().neg().exp().sum().item() == pytest.approx(1.0, abs=0.01)
+    assert nll[7].item() >= -0.004  # half a unit in the last place of bf16
+
+
+def test_what_is_frozen_gets_no_gradient(parts: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is the product for it taken, as in training an encoder alone."""
+    monkeypatch.setattr(softmax, "_transposed_product", None)
+    weight, bias = parts["weight"].detach(), parts["bias"].detach()
+    token_nll(parts["hidden"], weight, bias, TARGETS).sum().backward()
+    expected = F.cross_entropy(F.linear(parts["hidden"], weight, bias), TARGETS, reduction="sum")
+    torch.testing.assert_close(parts["hidden"].grad, *torch.autograd.grad(expected, parts["hidden"]))
+
+
 def test_without_gradients_it_works_in_parts(parts: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(softmax, "CELLS_IN_CACHE", 5 * V)
     whole = token_nll(parts["hidden"], parts["weight"], parts["bias"], TARGETS)
