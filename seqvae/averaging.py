@@ -21,8 +21,7 @@ class WeightAverage:
 
     def __init__(self, like: SequenceVAE, decay: float, validate_every: int = EVERY) -> None:
         """`like` is a model of the same kind, which becomes the average."""
-        self._every = min(EVERY, validate_every)
-        self._most = 1.0 - decay**self._every
+        self._every, self._decay = min(EVERY, validate_every), decay
         self._added = 0  # n
         self.model = like.requires_grad_(False)
 
@@ -30,7 +29,7 @@ class WeightAverage:
         """After a step of the phase, counted from 0."""
         if step % self._every == 0:
             self._added += 1
-            self._move(model, max(self._most, 1.0 / self._added))
+            self._move(model, max(1.0 - self._decay**self._every, 1.0 / self._added))
 
     def restart(self, model: SequenceVAE) -> None:
         """Forget what was added, for the weights of a model, which count no more once others come."""
@@ -39,11 +38,12 @@ class WeightAverage:
 
     def state_dict(self) -> dict[str, Any]:
         """What is needed to go on."""
-        return {"added": self._added, "weights": self.model.state_dict()}
+        return {"added": self._added, "every": self._every, "weights": self.model.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """The reverse of `state_dict`."""
         self._added = state["added"]
+        self._every = state.get("every", self._every)  # however often is validated from now on
         self.model.load_state_dict(state["weights"])
 
     @torch.no_grad()

@@ -97,7 +97,7 @@ def evaluate(
 
 
 def _bound(model: SequenceVAE, batch: Batch, posterior: Normal, generator: torch.Generator) -> dict[str, Tensor]:
-    lost = _distortions(model, batch, _draw(posterior, 1, generator)).sum()
+    lost = _distortions(model, batch, _draw(posterior, 1, generator)[0]).sum()
     rate = rate_per_dimension(posterior).sum()
     return {"elbo": -lost - rate, "distortion": lost, "rate": rate}
 
@@ -114,11 +114,13 @@ def _latent(posteriors: list[Normal], seed: int) -> dict[str, float]:
     }
 
 
-def _draw(posterior: Normal, samples: int, generator: torch.Generator) -> Tensor:
-    """z (samples, B, Z), the same ones however many are drawn at a time."""
+def _draw(posterior: Normal, samples: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """z and the noise in it, (samples, B, Z) each, the same ones however many are drawn at a time."""
     like = posterior.loc
-    noise = [torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype) for _ in range(samples)]
-    return like + posterior.scale * torch.stack(noise)
+    noise = torch.stack(
+        [torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype) for _ in range(samples)]
+    )
+    return like + posterior.scale * noise, noise
 
 
 def _distortions(model: SequenceVAE, batch: Batch, z: Tensor) -> Tensor:
@@ -164,9 +166,10 @@ def _importance_weighted(
     widest = max(config.vocabulary_size, 4 * config.decoder_size)  # of what is held of a token: logits, or gates
     at_once = max(1, CELLS // (batch.tokens.numel() * widest))
     for start in range(0, samples, at_once):
-        z = _draw(posterior, min(at_once, samples - start), generator)
+        z, noise = _draw(posterior, min(at_once, samples - start), generator)
         joint.append(prior.log_prob(z).sum(-1) - _distortions(model, batch, z))
-        log_posterior.append(posterior.log_prob(z).sum(-1))
+        # log q(z|x), from the noise: z of a narrow posterior have lost it in rounding. The prior is a standard normal
+        log_posterior.append((prior.log_prob(noise) - posterior.scale.log()).sum(-1))
     return importance_weighted_bound(torch.cat(joint), torch.cat(log_posterior))
 
 

@@ -1,4 +1,8 @@
-"""What is made of a module's weights, and is made anew only when they change."""
+"""What is made of a module's weights, and is made anew only when they change.
+
+torch counts the changes of a tensor, but not all: a fused optimizer of torch's own leaves none behind, nor does a write
+through `.data` or numpy. So a module that changes between training and use forgets what was kept.
+"""
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -16,6 +20,10 @@ class Kept(Generic[T]):
 
     def __getstate__(self) -> dict[str, object]:
         return {"_held": None}
+
+    def forget(self) -> None:
+        """Make it anew the next time."""
+        self._held = None
 
     def get(self, module: nn.Module, make: Callable[[], T], *asked_for: object) -> T:
         """What `make` gives, or gave when the parameters and what is asked for were the same."""

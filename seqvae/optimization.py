@@ -100,33 +100,39 @@ class Optimization:
         """
         self._set_rate(phase_step, share, halvings)
         with nullcontext() if frozen is None else _frozen(frozen):
-            figures, latents = self._backward(parts, self.beta(phase_step), phase_step, number)
-            finite = update(self.optimizer, figures[0], self.training.clip, self.raised)
+            figures, latents, finite = self._move(parts, phase_step, number)
         if self.adversary is not None:
             self._teach(self.adversary, parts, latents, number, finite)
         return figures, finite
 
-    def train_encoder(self, batches: Callable[[int], Sequence[Batch]], number: int, phase_step: int) -> int:
+    def train_encoder(
+        self,
+        batches: Callable[[int], Sequence[Batch]],
+        number: int,
+        phase_step: int,
+        share: float,
+        halvings: int,
+    ) -> int:
         """Train the encoder alone until that does not help any more, on random batches; how many steps it took.
 
         The first part of a step in aggressive training (He et al. 2019): fewer than INNER_STEPS, until the loss a token
-        of INNER_CHECK steps is above that of those before.
+        of INNER_CHECK steps is above that of those before, or is no number.
 
         Args:
             batches: a random batch by a number, in parts.
-            number, phase_step: of the step, as for `step`.
+            number, phase_step, share, halvings: of the step, as for `step`.
         """
+        self._set_rate(phase_step, share, halvings)
         before, since = float("inf"), []
         with _frozen(self.model.decoder):
             for inner in range(1, INNER_STEPS):
-                figures, _ = self._backward(batches(inner), self.beta(phase_step), phase_step, number, inner)
-                update(self.optimizer, figures[0], self.training.clip, self.raised)
-                since.append(figures)
+                since.append(self._move(batches(inner), phase_step, number, inner)[0])
                 if inner % INNER_CHECK == 0:
                     sums = torch.stack(since).sum(0).tolist()
-                    if sums[0] / sums[-1] > before:
+                    now = sums[0] / sums[-1]
+                    if not now <= before:
                         break
-                    before, since = sums[0] / sums[-1], []
+                    before, since = now, []
         return inner
 
     def beta(self, phase_step: int) -> float:
@@ -173,23 +179,27 @@ class Optimization:
             mask=training.encoder_mask,
         )
 
+    def _move(self, parts: Sequence[Batch], phase_step: int, *number: int) -> tuple[Tensor, list[Tensor], Tensor]:
+        """Pass, gradient and new weights; the figures of a batch, the z (B, Z) of each part, and whether it counts."""
+        averages = _RunningAverages(self.model)
+        figures, latents = self._backward(parts, averages, self.beta(phase_step), phase_step, *number)
+        finite = update(self.optimizer, figures[0], self.training.clip, self.raised)
+        averages.finish(self.world, finite)
+        return figures, latents, finite
+
     def _backward(
-        self, parts: Sequence[Batch], beta: float, phase_step: int, *number: int
+        self, parts: Sequence[Batch], averages: "_RunningAverages", beta: float, phase_step: int, *number: int
     ) -> tuple[Tensor, list[Tensor]]:
         """Leave the gradients of a batch, raised, in the parameters; its figures, and the z (B, Z) of each part."""
         self.optimizer.zero_grad(set_to_none=True)
         found, latents = [], []
-        averages = _RunningAverages(self.model) if self.world.size * len(parts) > 1 else None
         for batch in parts:
             with nullcontext() if batch is parts[-1] else self._unsynchronised():
                 terms, loss = self._loss(batch, self._generator(batch.part, *number), beta, phase_step)
                 (loss * (batch.share * self.world.size * self.raised)).backward()  # processes average, not add up
-            if averages is not None:
-                averages.add(batch.share)
+            averages.add(batch.share)
             found.append(_figures(terms, loss.detach(), beta, batch))
             latents.append(terms.z.detach())
-        if averages is not None:
-            averages.finish(self.world)
         figures = torch.stack(found).sum(0)
         self.world.add_up([figures])
         return figures, latents
@@ -245,11 +255,11 @@ class _RunningAverages:
             moved.add_(average, alpha=share)
             average.copy_(before)
 
-    def finish(self, world: World) -> None:
-        """After all parts."""
+    def finish(self, world: World, finite: Tensor) -> None:
+        """After all parts, of a batch that counts if it was finite."""
         world.add_up(self._sums)
-        for average, moved in zip(self._averages, self._sums, strict=True):
-            average.copy_(moved)
+        for average, before, moved in zip(self._averages, self._before, self._sums, strict=True):
+            average.copy_(torch.where(finite, moved, before))
 
 
 def _prior(z: Tensor, generator: torch.Generator) -> Tensor:

@@ -164,7 +164,9 @@ def _step(run: Run, share: float) -> None:
         chosen = epoch + np.random.default_rng([training.seed, done.step, 2]).integers(
             run.steps_per_epoch, size=INNER_STEPS
         )
-        run.optimization.train_encoder(lambda inner: parts_of(int(chosen[inner])), done.step, done.phase_step)
+        run.optimization.train_encoder(
+            lambda inner: parts_of(int(chosen[inner])), done.step, done.phase_step, share, done.halvings
+        )
         frozen = run.model.encoder
     run.sums.add(
         *run.optimization.step(parts_of(run.batch_index), done.step, done.phase_step, share, done.halvings, frozen)

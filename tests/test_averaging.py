@@ -34,6 +34,12 @@ def assert_same(one: Weights, other: Weights) -> None:
         torch.testing.assert_close(one[name].float(), other[name].float(), msg=name)
 
 
+def assert_same_runs(one: Path, other: Path) -> None:
+    for of in (weights, kept):
+        found, wanted = of(one), of(other)
+        assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
 @pytest.mark.parametrize("decay", [0.0, 0.9, 0.99, 0.9999])
 def test_at_first_it_is_the_mean_then_a_moving_average(decay: float) -> None:
     model = SequenceVAE(MODEL)
@@ -83,9 +89,16 @@ def test_a_resumed_run_keeps_what_one_that_was_not_does(text: Path, tmp_path: Pa
     train(whole, text, tmp_path / "whole")
     train(config(weight_average=0.99, steps=EVERY + 4), text, tmp_path / "parts")
     train(whole, text, tmp_path / "parts", resume=True)
-    for of in (weights, kept):
-        one, other = of(tmp_path / "parts"), of(tmp_path / "whole")
-        assert all(torch.equal(one[name], other[name]) for name in one)
+    assert_same_runs(tmp_path / "parts", tmp_path / "whole")
+
+
+def test_it_is_added_to_as_often_when_a_resumed_run_is_validated_more_seldom(text: Path, tmp_path: Path) -> None:
+    often = config(weight_average=0.99, validate_every=4, steps=16)
+    train(often, text, tmp_path / "whole")
+    train(config(weight_average=0.99, validate_every=4, steps=8), text, tmp_path / "parts")
+    seldom = config(weight_average=0.99, validate_every=16, steps=16)
+    train(seldom, text, tmp_path / "parts", resume=True)
+    assert_same_runs(tmp_path / "parts", tmp_path / "whole")
 
 
 def test_a_phase_begins_with_the_average_and_a_new_one(text: Path, tmp_path: Path) -> None:

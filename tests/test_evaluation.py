@@ -216,6 +216,14 @@ def test_importance_weighted_bound_of_sentences_is_that_of_its_definition(
     assert evaluate(text, [batch], samples=5, seed=6)["iw_nll"] == pytest.approx(expected, rel=1e-5)
 
 
+def test_importance_weights_of_a_narrow_posterior_are_not_lost_in_rounding(tokens: torch.Tensor) -> None:
+    """Noise of e^-24 beside means of about 1: one sample's bound differs from the ELBO by noise alone, not by Z / 2."""
+    torch.manual_seed(0)
+    narrow = ModelConfig(vocabulary_size=6, length=8, latent_size=20, posterior="delta", minimum_rate=20 * 24.0)
+    found = evaluate(SequenceVAE(narrow).eval(), [Batch(tokens)], samples=1, accuracy=False, free_running=False)
+    assert found["iw_nll"] == pytest.approx(-found["elbo"], abs=4 * math.sqrt(20 / 2 / len(tokens)))
+
+
 @pytest.mark.usefixtures("bf16")
 def test_half_precision_changes_little(text: SequenceVAE, sentences: list[torch.Tensor]) -> None:
     batch = padded(sentences)

@@ -188,6 +188,21 @@ def test_steps_have_the_precision_that_holds_now(tokens: torch.Tensor) -> None:
     assert not torch.allclose(rounded, exact)
 
 
+def test_what_was_kept_of_weights_is_forgotten_when_others_train_them(tokens: torch.Tensor) -> None:
+    """By a fused optimizer, whose changes torch does not count."""
+    torch.manual_seed(0)
+    model, z = SequenceVAE(CONFIGS["shallow"]).eval(), torch.randn(4, 3)
+    with torch.no_grad():
+        model.decoder.step(model.decoder.start(z), None)
+    optimizer = torch.optim.Adam(model.train().parameters(), lr=0.1, fused=True)
+    (-model(tokens).elbo.mean()).backward()
+    optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        logits, _ = model.decoder.step(model.decoder.start(z), None)
+        torch.testing.assert_close(logits, model.decode(z, tokens)[:, 0])
+
+
 def test_the_decoder_never_looks_ahead(model: SequenceVAE, tokens: torch.Tensor) -> None:
     z = torch.randn(4, 3, dtype=torch.float64)
     changed = tokens.clone()

@@ -371,7 +371,7 @@ def test_the_encoder_alone_is_trained_to_its_end(text: Path) -> None:
     data, run = begun(text, config(aggressive=True))
     model = run.model
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    steps = run.train_encoder(lambda inner: [data.training_batch(inner, 16, 0)], 0, 0)
+    steps = run.train_encoder(lambda inner: [data.training_batch(inner, 16, 0)], 0, 0, 0.0, 0)
     assert steps in {30, 45, 60, 75, 90, 99}
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name]) == name.startswith("decoder"), name
@@ -393,8 +393,54 @@ def test_each_inner_step_has_noise_of_its_own(text: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(run, "_generator", noted)
     monkeypatch.setattr(optimization, "INNER_STEPS", 5)
-    run.train_encoder(lambda inner: [data.training_batch(inner, 16, 0)], 0, 0)
+    run.train_encoder(lambda inner: [data.training_batch(inner, 16, 0)], 0, 0, 0.0, 0)
     assert len(set(seeds)) == len(seeds) == 4
+
+
+def test_inner_steps_have_the_learning_rate_of_their_step(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also the first ones of an optimizer that was made anew on a plateau."""
+    data, run = begun(text, config(aggressive=True, learning_rate=0.8))
+    rates: set[float] = set()
+    moved = optimization.update
+
+    def noted(optimizer: torch.optim.Optimizer, *rest: Any) -> torch.Tensor:
+        rates.add(optimizer.param_groups[0]["lr"])
+        return moved(optimizer, *rest)
+
+    monkeypatch.setattr(optimization, "update", noted)
+    monkeypatch.setattr(optimization, "INNER_STEPS", 3)
+    run.train_encoder(lambda inner: [data.training_batch(inner, 16, 0)], 0, 0, 0.0, halvings=3)
+    assert rates == {0.1}
+
+
+def test_the_encoder_alone_is_not_trained_on_once_the_loss_is_no_number(text: Path) -> None:
+    data, run = begun(text, config(aggressive=True))
+    with torch.no_grad():
+        run.model.decoder.output.weight.fill_(torch.nan)
+    assert run.train_encoder(lambda inner: [data.training_batch(inner, 16, 0)], 0, 0, 0.0, 0) == 15
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_step_that_does_not_count_leaves_the_batch_norm_as_it_was(text: Path, parts: int) -> None:
+    data, run = begun(text, config(model={"posterior": "batch-norm"}))
+    batches = [data.training_batch(0, 16, 0, None, part, parts) for part in range(parts)]
+    run.step(batches, 0, 0, 0.0, 0)
+    before = {name: buffer.clone() for name, buffer in run.model.named_buffers() if "running" in name}
+    assert before
+    linear = run.model.encoder.mean[0]
+    kept = linear.weight.detach().clone()
+    with torch.no_grad():
+        linear.weight.fill_(torch.inf)
+    _, finite = run.step(batches, 1, 1, 0.0, 0)
+    assert not finite
+    for name, buffer in run.model.named_buffers():
+        if name in before:
+            assert torch.equal(buffer, before[name]), name
+    with torch.no_grad():
+        linear.weight.copy_(kept)
+    _, finite = run.step(batches, 2, 2, 0.0, 0)
+    assert finite
+    assert any(not torch.equal(buffer, before[name]) for name, buffer in run.model.named_buffers() if name in before)
 
 
 @pytest.mark.parametrize("most", [0.1, 1e9])

@@ -23,6 +23,18 @@ def test_mmd_is_its_double_sum() -> None:
     assert float(mmd(z, prior)) == pytest.approx(within - 2 * across)
 
 
+def test_mmd_in_fp32_is_that_of_differences() -> None:
+    """Distances are taken by a product, which may lose what near points differ by: values and gradients."""
+    far = 3.0 + draws(40, 2)
+    exact = torch.cat([far, far + 1e-4 * draws(40, 3)]).requires_grad_()
+    single = exact.detach().float().requires_grad_()
+    prior = draws(80, 1)
+    found, wanted = mmd(single, prior.float()), mmd(exact, prior)
+    torch.testing.assert_close(found.double(), wanted, atol=1e-5, rtol=1e-4)
+    (one,), (other,) = torch.autograd.grad(found, single), torch.autograd.grad(wanted, exact)
+    torch.testing.assert_close(one.double(), other, atol=1e-5, rtol=1e-3)
+
+
 def test_mmd_is_about_0_where_they_agree_and_more_where_not() -> None:
     same = torch.stack([mmd(draws(64, seed), draws(64, 100 + seed)) for seed in range(100)])
     assert abs(float(same.mean())) < 3 * float(same.std()) / 10  # without bias: negative as often as positive
