@@ -4,15 +4,20 @@ Results go to stdout, everything else to stderr. A failure is one line on stderr
 
     2    the command was called wrongly: a bad option, a file in the way without --force
     1    it was called rightly and failed: a broken file, no model, no space left
-    130  the user interrupted it
+    130  the user interrupted it, or something else asked it to end (SIGTERM)
 
-A programming error keeps its traceback.
+Whoever listens may leave (`seqvae ... | head -1`): the work is brought to its end all the same. A programming error
+keeps its traceback.
 """
 
 import io
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import typer
@@ -26,12 +31,22 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 def say(text: str = "") -> None:
     """Print a result."""
-    typer.echo(text)
+    _print(text, err=False)
 
 
 def note(text: str) -> None:
     """Tell something beside the result, on stderr."""
-    typer.echo(f"{PROGRAM}: {one_line(text)}", err=True)
+    _print(f"{PROGRAM}: {one_line(text)}", err=True)
+
+
+def _print(text: str, *, err: bool) -> None:
+    try:
+        typer.echo(text, err=err)
+    except BrokenPipeError:
+        stream = sys.stderr if err else sys.stdout
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())  # where it also leaves what it still holds
+        os.close(nowhere)
 
 
 def one_line(text: object) -> str:
@@ -49,7 +64,8 @@ def run(app: Callable[..., Any]) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files hold anything; stderr is like this already
     try:
-        status = app(prog_name=PROGRAM, standalone_mode=False)
+        with _ended_like_interrupted():
+            status = app(prog_name=PROGRAM, standalone_mode=False)
     except UsageError as error:
         return _fail(usage_message(error), USAGE)
     except OptionError as error:
@@ -66,8 +82,8 @@ def run(app: Callable[..., Any]) -> int:
         if not _out_of_memory(error):
             raise
         return _fail(
-            "there is not enough memory for this: do less at a time (a lower -n or --batch-size, fewer files), or "
-            "choose --device cpu where a GPU has too little",
+            "there is not enough memory for this: do less at a time (a lower -n, --steps or --batch-size, fewer files), "
+            "or choose --device cpu where a GPU has too little",
             FAILURE,
         )
     if status == INTERRUPTED:
@@ -75,9 +91,28 @@ def run(app: Callable[..., Any]) -> int:
     return status if isinstance(status, int) else 0
 
 
+@contextmanager
+def _ended_like_interrupted() -> Iterator[None]:
+    """SIGTERM leaves as Ctrl-C does: what is half done is put away, processes that were started are ended."""
+    if threading.current_thread() is not threading.main_thread():  # Python handles signals in that one alone
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def usage_message(error: Any) -> str:
     """A usage error of Typer's in one line: the option, what is wrong, where to read on."""
     message = error.format_message()
+    if (name := next((given for given in sys.argv[1:] if given[:1] == "-" and os.path.exists(given)), None)) is not None:
+        message = f"{message.rstrip('.')}; if the file {name} is meant, write ./{name}"
     if isinstance(error, typer.BadParameter) and error.message and error.param is not None:
         message = f"{option_name(error.param)}: {error.message}"
     command = error.ctx.command_path if getattr(error, "ctx", None) else PROGRAM

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.console import note
-from cli.options import at_least, choice, switch
+from cli.options import at_least, between, choice, switch
 from data_prep import meters, programs
 from data_prep.errors import InputError
 from data_prep.files import TEXT_SUFFIXES, find_sources
@@ -30,6 +30,7 @@ from seqvae.errors import OptionError
 if TYPE_CHECKING:
     from data_prep.dataset import Dataset, Options
 
+MOST_WORKERS = 1024
 PRESETS = {MUSIC: "melody-2bar", TEXT: "text-words"}  # where none is asked for
 SOURCES_HELP = "Folders (searched to their depths), music or text files, or one prepared dataset."
 FIELDS = {SPELLED.get(name, name): name for name in (*MUSIC_OPTIONS, *TEXT_OPTIONS)}  # of DataConfig, by option
@@ -48,7 +49,9 @@ Preset = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(metavar="N", callback=at_least(1), help="Music: processes that read it.  [one for each core]"),
+    typer.Option(
+        metavar="N", callback=between(1, MOST_WORKERS), help="Music: processes that read it.  [one for each core]"
+    ),
 ]
 Meter = Annotated[
     str | None,
@@ -185,7 +188,8 @@ def check_dataset(config: Config, dataset: "Dataset", given: Mapping[str, Any]) 
     for option, field in FIELDS.items():
         if given[option] is not None and getattr(config.data, field) != made[field]:
             name = spelled(field)
-            raise OptionError(f"--{name} {given[option]}: {dataset.path} was prepared with {name} {made[field]}")
+            theirs = f"without {name}" if made[field] is None else f"with {name} {made[field]}"
+            raise OptionError(f"--{name} {given[option]}: {dataset.path} was prepared {theirs}")
     theirs = [name for name in SETTINGS[kind] if name in made and made[name] != getattr(config.data, name)]
     if theirs and given["preset"] is not None:
         told = ", ".join(f"no {spelled(x)}" if made[x] is None else f"{spelled(x)} {made[x]}" for x in theirs)

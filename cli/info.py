@@ -51,11 +51,11 @@ def _describe(what: str, encoding: str | None) -> list[str]:
 
 
 def _text(path: Path, encoding: str | None) -> list[str]:
-    from data_prep.text import sentences
+    from data_prep.text import MOST, sentences
     from data_prep.tokenizers.words import WordTokenizer
 
     split_up = WordTokenizer(length=2).split_up
-    lengths, different, characters, empty, nul = [], set(), 0, 0, 0
+    lengths, different, characters, empty, nul, endless = [], set(), 0, 0, 0, 0
     for line in sentences(path, encoding or "utf-8"):
         nul += line.nul
         empty += not line.text and not line.nul
@@ -64,10 +64,14 @@ def _text(path: Path, encoding: str | None) -> list[str]:
             lengths.append(len(words))
             different.update(words)
             characters += len(line.text)
+            endless += not line.whole
     of = f"of {count(sum(lengths), 'word')} ({len(different):,} different, signs among them)"
     lines = [f"{path.name}: {count(len(lengths), 'sentence')} {of}, {count(characters, 'character')}"]
     if lengths:
         lines.append(f"  words in a sentence: {sum(lengths) / len(lengths):.1f} on average, {max(lengths):,} at most")
+    if endless:
+        longer = f"{count(endless, 'line')} longer than {MOST:,} characters"
+        lines.append(f"  {longer}, of which the beginning was read and counted")
     if empty or nul:
         lines.append(f"  {count(empty, 'empty line')}, {count(nul, 'line')} with NUL bytes")
     return lines

@@ -11,7 +11,7 @@ import typer
 
 from cli.console import option_name
 from data_prep.errors import InputError
-from seqvae.config import DEVICES, INFERENCE_PRECISIONS, MOST_SEED
+from seqvae.config import DEVICES, INFERENCE_PRECISIONS, MOST_BEAM, MOST_SEED
 from seqvae.errors import OptionError
 
 DECODING = ("temperature", "top_k", "top_p", "beam", "length_penalty", "unknown")
@@ -23,8 +23,19 @@ def at_least(minimum: int) -> Check:
     """A number, not below `minimum`."""
 
     def check(parameter: typer.CallbackParam, value: float | None) -> float | None:
+        finite = value is None or math.isfinite(value)
+        allowed = f"at least {minimum}" if finite else f"a number, and at least {minimum}"
+        return _require(value is None or (finite and value >= minimum), parameter, value, allowed)
+
+    return check
+
+
+def between(least: int, most: int) -> Check:
+    """A whole number, not below `least` nor above `most`."""
+
+    def check(parameter: typer.CallbackParam, value: int | None) -> int | None:
         return _require(
-            value is None or (math.isfinite(value) and value >= minimum), parameter, value, f"at least {minimum}"
+            value is None or least <= value <= most, parameter, value, f"between {least:,} and {most:,}"
         )
 
     return check
@@ -37,7 +48,7 @@ def above_0(parameter: typer.CallbackParam, value: float | None) -> float | None
 
 def a_seed(parameter: typer.CallbackParam, value: int | None) -> int | None:
     """A number that generators take."""
-    return _require(value is None or 0 <= value <= MOST_SEED, parameter, value, f"between 0 and {MOST_SEED:,}")
+    return between(0, MOST_SEED)(parameter, value)
 
 
 def share_above_0(parameter: typer.CallbackParam, value: float | None) -> float | None:
@@ -108,7 +119,7 @@ Seed = Annotated[
     typer.Option(
         metavar="N",
         callback=a_seed,
-        help="Of the random numbers: the same seed makes the same again. Without it one is drawn, and told.",
+        help="Of the random numbers: the same seed makes as many of the same again. Without it one is drawn, and told.",
     ),
 ]
 Temperature = Annotated[
@@ -134,7 +145,9 @@ TopP = Annotated[
 Beam = Annotated[
     int | None,
     typer.Option(
-        metavar="K", callback=at_least(1), help="Search for the likeliest with K hypotheses, instead of drawing."
+        metavar="K",
+        callback=between(1, MOST_BEAM),
+        help="Search for the likeliest with K hypotheses, instead of drawing.",
     ),
 ]
 LengthPenalty = Annotated[

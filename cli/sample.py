@@ -7,11 +7,12 @@ import typer
 
 from cli import options, outputs
 from data_prep.wording import count
+from seqvae.config import MOST_RESULTS
 
 
 def sample(
     context: typer.Context,
-    n: Annotated[int, typer.Option("-n", metavar="N", callback=options.at_least(1), help="How many.")] = 8,
+    n: Annotated[int, typer.Option("-n", metavar="N", callback=options.between(1, MOST_RESULTS), help="How many.")] = 8,
     temperature: options.TemperatureOfSamples = None,
     top_k: options.TopK = None,
     top_p: options.TopP = None,

@@ -172,7 +172,7 @@ def _refuse_what_phases_set(config: Config, changes: Mapping[str, Any], given: M
 def _refuse_idle(config: Config, given: Mapping[str, Any]) -> None:
     """Refuse options that would be read and change nothing."""
     stages = [training for _, training in config.stages()]
-    free_bits = any(training.free_bits is not None for training in stages)
+    free_bits = any(training.free_bits for training in stages)
     annealing = any(training.annealing != "none" for training in stages)
     charged = any(training.beta for training in stages)
     latents = bool(config.model.latent_size)

@@ -20,7 +20,6 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -98,7 +97,8 @@ class Parallel(Generic[Item, Result]):
         if not get_active_backend()[0].supports_return_generator:
             return self._in_rounds(parts, sent)
         with _deaf_to_interrupts():
-            pool = joblib.Parallel(_jobs(self.workers), return_as="generator_unordered", batch_size=1)
+            jobs, begun = _jobs(self.workers), _how_processes_begin()
+            pool = joblib.Parallel(jobs, return_as="generator_unordered", batch_size=1, **begun)
             return pool(self._tasks(parts, sent))
 
     def _in_rounds(self, parts: Sequence[range], sent: list[range]) -> Generator[tuple[range, Result]]:
@@ -121,7 +121,7 @@ class Parallel(Generic[Item, Result]):
         import joblib
 
         try:
-            joblib.Parallel(_jobs(self.workers))(joblib.delayed(int)() for _ in range(2))
+            joblib.Parallel(_jobs(self.workers), **_how_processes_begin())(joblib.delayed(int)() for _ in range(2))
         except Exception as error:
             if not _lost_its_process(error):
                 raise
@@ -130,6 +130,14 @@ class Parallel(Generic[Item, Result]):
 
     def _of(self, part: range) -> Sequence[Item]:
         return self.items[part.start : part.stop]
+
+
+def _how_processes_begin() -> dict[str, Any]:
+    """What joblib's own processes are told; those of a cluster have others that look after them."""
+    from joblib.parallel import get_active_backend
+
+    own = type(get_active_backend()[0]).__name__ == "LokyBackend"
+    return {"initializer": _end_with_starter} if own else {}
 
 
 def _lost_its_process(error: Exception) -> bool:
@@ -164,17 +172,17 @@ def _closed(results: Results) -> Iterator[Results]:
 def _work(work: Callable[[Sequence[Item]], Result], part: range, items: Sequence[Item]) -> tuple[range, Result]:
     if multiprocessing.parent_process():
         faulthandler.disable()  # whoever started the process tells in one line what made it crash
-        _end_with_starter()
     return part, work(items)
 
 
-@cache
 def _end_with_starter() -> None:
-    """End this process, once the one that has started it was killed: joblib's would wait for ever."""
-    starter = os.getppid()
+    """End this process, once the one that has started it was killed, if it was not already: it would wait for ever."""
+    starter = multiprocessing.parent_process()
+    assert starter is not None
+    known = starter.pid
 
     def watch() -> None:
-        while os.getppid() == starter:
+        while os.getppid() == known:
             time.sleep(LOOK_EVERY)
         os._exit(1)
 

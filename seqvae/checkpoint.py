@@ -6,6 +6,7 @@ read with `weights_only=True`: no pickle from a file is ever executed.
 """
 
 import json
+import zipfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from seqvae.writing import write_atomically
 FORMAT = 1  # of the header; raised when an older reader would misread a file
 STATE_FORMAT = 4  # of training states; raised when a run cannot go on with an older one
 HEADER = "seqvae"
+MOST_TOLD = 200  # characters of what torch says of weights that do not fit
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,8 @@ def load_model(path: Path) -> ModelFile:
             names = file.keys()  # copied: the file may be replaced while the model is in use
             weights = {name: file.get_tensor(name).to(torch.float32, copy=True) for name in names}
         model.load_state_dict(weights, assign=True)
+        if wrong := next((name for name, weight in weights.items() if not weight.isfinite().all()), None):
+            raise ValueError(f"{wrong} has numbers that are not finite")
         origin = Origin(**header["origin"]) if "origin" in header else None
         return ModelFile(model.eval(), config, header["tokenizer"], header["metrics"], origin)
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
@@ -106,7 +110,8 @@ def _settings(header: dict[str, Any], path: Path) -> Config:
 
 
 def _damaged(path: Path, reason: Exception | str) -> ModelError:
-    return ModelError(f"{path} is a damaged seqvae model ({str(reason).strip().splitlines()[0]})")
+    told = " ".join(str(reason).split())
+    return ModelError(f"{path} is a damaged seqvae model ({told[:MOST_TOLD]}{'...' * (len(told) > MOST_TOLD)})")
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -123,8 +128,10 @@ def read_header(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path} is no seqvae model: expected a .safetensors file made by seqvae train") from None
     if not isinstance(header, dict):
         raise _damaged(path, "its header is none")
-    if header.get("format") != FORMAT:
-        raise ModelError(f"{path} has format {header.get('format')}, this seqvae reads {FORMAT}: update seqvae")
+    if not isinstance(header.get("format"), int):
+        raise _damaged(path, "its header has no format")
+    if header["format"] != FORMAT:
+        raise ModelError(f"{path} has format {header['format']}, this seqvae reads {FORMAT}: update seqvae")
     for part in ("config", "tokenizer", "metrics"):
         if not isinstance(header.get(part), dict):
             raise _damaged(path, f"its header has no {part}")
@@ -151,6 +158,9 @@ def load_state(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ModelError(f"{path}: no training state to resume from; begin again without --resume")
     try:
+        with zipfile.ZipFile(path) as parts:
+            if broken := parts.testzip():  # checksums, at which torch does not look
+                raise ValueError(broken)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
         raise ModelError(f"{path} is damaged and cannot be resumed ({type(error).__name__})") from None

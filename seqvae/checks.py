@@ -8,6 +8,7 @@ from seqvae import config as settings
 from seqvae.config import Config, DataConfig, ModelConfig, Phase, TrainConfig
 from seqvae.errors import OptionError
 
+MOST = 1e30  # of any number with a fraction: what is made of it still fits into 32 bits
 MOST_RATE = 40.0  # nats of a dimension: its scale is e^-40, the square of which fp32 still holds
 MOST_GAMMA = 1e3
 _WHOLE_FROM_1 = (
@@ -62,6 +63,7 @@ def check(config: Config) -> None:
         _check_values(training)
         _check_training(training)
         _check_latents(training, config.model)
+        _check_free_bits(training, config.model)
         _check_whiten(training, config.model)
 
 
@@ -71,6 +73,7 @@ def _check_values(section: DataConfig | ModelConfig | TrainConfig | Phase) -> No
         if value is None:
             continue
         _require(not isinstance(value, float) or math.isfinite(value), option, value, "finite")
+        _require(not isinstance(value, float) or value <= MOST, option, value, f"at most {MOST:g}")
         if option in _WHOLE_FROM_1:
             _require(value >= 1, option, value, "at least 1")
         elif option in _ABOVE_0:
@@ -145,6 +148,15 @@ def _check_latents(training: TrainConfig, model: ModelConfig) -> None:
             raise OptionError(f"--{settings.spelled(option)}: a model without latents has none for it")
     if model.posterior != "gaussian":
         raise OptionError(f"--posterior {model.posterior}: a model without latents has no posterior")
+
+
+def _check_free_bits(training: TrainConfig, model: ModelConfig) -> None:
+    """What a posterior says at least in any case, free bits cannot be less than: they would change nothing."""
+    if not (training.free_bits and model.latent_size and model.posterior == "delta"):
+        return
+    least = model.minimum_rate / (1 if training.free_bits_per == "total" else model.latent_size) / math.log(2.0)
+    allowed = f"above {least:.4g} bits, which --posterior delta has in any case, or left out"
+    _require(training.free_bits > least, "free_bits", training.free_bits, allowed)
 
 
 def _check_whiten(training: TrainConfig, model: ModelConfig) -> None:

@@ -1,7 +1,8 @@
 """How far a run has come: what must be known to go on, beside the weights and the optimizer."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from seqvae.config import TrainConfig
 
@@ -23,6 +24,21 @@ class Progress:
     plateau: int = 0  # validations without a better score since the last halving
     information: float = 0.0  # nats, the mutual information at the last validation of aggressive training
     aggressive: bool = True  # until mutual information stops rising
+
+    @classmethod
+    def of(cls, saved: dict[str, Any]) -> "Progress":
+        """The reverse of `dataclasses.asdict`. Raises ValueError for what is none."""
+        usual = asdict(cls())
+        if saved.keys() != usual.keys():
+            raise ValueError("its counters are others")
+        for name, value in saved.items():
+            numbers = list(value.values()) if isinstance(value, dict) else [value]
+            kinds = (int, float) if isinstance(usual[name], float | dict) else type(usual[name])
+            if isinstance(value, dict) != isinstance(usual[name], dict) or not all(
+                isinstance(number, kinds) and (name in ("best", "information") or number >= 0) for number in numbers
+            ):
+                raise ValueError(f"{name} = {value!r}")
+        return cls(**saved)
 
     @property
     def phase_step(self) -> int:

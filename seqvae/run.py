@@ -10,6 +10,7 @@ import platform
 import shutil
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from seqvae.batch import Batch
 from seqvae.checkpoint import Origin, load_model, load_state, save_model, save_state
 from seqvae.config import TEXT, Config, ModelConfig, TrainConfig, spelled
 from seqvae.data import SequenceData
-from seqvae.devices import autocast, choose_device, choose_precision
+from seqvae.devices import autocast, choose_device, choose_precision, out_of_memory
 from seqvae.distributed import World
 from seqvae.errors import ModelError, OptionError, TrainingError
 from seqvae.metrics import Averages, MetricsLog
@@ -160,15 +161,18 @@ def open_run(
     config, state = world.by_first(lambda: _set_up(config, data, out, lock, resume=resume, force=force, world=world))
     data.use_gpu(device)
     model = new_model(config).to(device)
+    if resume:
+        with _as_saved(out / STATE_FILE):
+            model.load_state_dict(state["model"])
+        run = Run(out, config, data, model, device, world, Progress.of(state["done"]))
+        with _as_saved(out / STATE_FILE):
+            run.optimization.load_state_dict(state["optimization"])
+            run.sums.load_state_dict(state["sums"])
+            if run.average is not None:
+                run.average.load_state_dict(state["average"])
+        return run
     if state:
         model.load_state_dict(state["model"])
-    if resume:
-        run = Run(out, config, data, model, device, world, Progress(**state["done"]))
-        run.optimization.load_state_dict(state["optimization"])
-        run.sums.load_state_dict(state["sums"])
-        if run.average is not None:
-            run.average.load_state_dict(state["average"])
-        return run
     renew(model, config.stages()[0][0].reset, config, 0)
     run = Run(out, config, data, model, device, world, Progress())
     if state:  # there is a model from the start, even if it is the one that was replaced
@@ -195,7 +199,10 @@ def _set_up(
     state: dict[str, Any] = {}
     if resume:
         state = _read_state(out / STATE_FILE)
-        before = Config.from_dict(state["config"])  # what it was trained with, whatever its config.toml says by now
+        with _as_saved(out / STATE_FILE):  # what it was trained with, whatever its config.toml says by now
+            before = Config.from_dict(state["config"])
+            Progress.of(state["done"])
+            before.stages()[state["done"]["phase"]]
         _check_same(before, config, "data", {"dataset", "tokenizer_file"}, out)  # places, the contents of which count
         if state["dataset"] != data.dataset.info["contents"]:
             told = f"--resume: {dataset} holds other sequences, or in another order, than {out} was trained on"
@@ -225,6 +232,17 @@ def _claim(out: Path, lock: FolderLock, resume: bool, force: bool) -> None:
     check_place(out, resume, force)
     if out.is_dir():
         lock.take(out)
+
+
+@contextmanager
+def _as_saved(path: Path) -> Iterator[None]:
+    """Say of a training state that it is damaged, however that shows."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError, OptionError) as error:
+        if isinstance(error, RuntimeError) and out_of_memory(error):
+            raise
+        raise ModelError(f"{path} is damaged and cannot be resumed ({type(error).__name__}: {error})") from None
 
 
 def _read_state(path: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from seqvae.beam import beam_search
+from seqvae.config import MOST_BEAM
 from seqvae.decoders import LSTMDecoder
 from seqvae.errors import OptionError
 from seqvae.few import FewSteps, suits
@@ -42,8 +43,8 @@ class Decoding:
             raise OptionError(f"--top-k {self.top_k}: must be at least 1")
         if self.top_p is not None and not 0.0 < self.top_p <= 1.0:
             raise OptionError(f"--top-p {self.top_p}: must be above 0 and at most 1")
-        if self.beam is not None and self.beam < 1:
-            raise OptionError(f"--beam {self.beam}: must be at least 1")
+        if self.beam is not None and not 1 <= self.beam <= MOST_BEAM:
+            raise OptionError(f"--beam {self.beam}: must be between 1 and {MOST_BEAM:,}")
         if not 0.0 <= self.length_penalty < float("inf"):
             raise OptionError(f"--length-penalty {self.length_penalty}: must be 0 or more")
         if self.beam is not None and (self.temperature or self.top_k is not None or self.top_p is not None):

@@ -703,7 +703,7 @@ def test_bad_input_gives_one_line_and_nothing_is_written(
 
 
 def test_the_line_names_the_option_the_value_and_what_is_allowed(seqvae: Run) -> None:
-    assert seqvae("interpolate", "a", "b", "--steps", 1)[2] == "seqvae: --steps 1: must be at least 2\n"
+    assert seqvae("interpolate", "a", "b", "--steps", 1)[2] == "seqvae: --steps 1: must be between 2 and 1,000,000\n"
 
 
 def test_in_a_folder_bad_files_are_told_counted_and_left_out(seqvae: Run) -> None:

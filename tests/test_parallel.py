@@ -51,12 +51,14 @@ def work(items):
     print(len(items), flush=True)
     time.sleep(1000)
 
-list(Parallel(range(4), work, None, 2).run([range(2), range(2, 4)]))
+list(Parallel(range(4), work, None, int(sys.argv[1])).run([range(2), range(2, 4)]))
 """
 
 
-def test_processes_end_when_the_one_that_started_them_was_killed() -> None:
-    with subprocess.Popen([sys.executable, "-c", ENDLESS], cwd=ROOT, stdout=subprocess.PIPE) as started:
+@pytest.mark.parametrize("workers", [2, 4])  # there are two parts: others wait for theirs
+def test_processes_end_when_the_one_that_started_them_was_killed(workers: int) -> None:
+    command = [sys.executable, "-c", ENDLESS, str(workers)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as started:
         assert started.stdout is not None
         assert [started.stdout.readline() for _ in range(2)] == [b"2\n"] * 2  # both are at work
         started.kill()

@@ -364,7 +364,7 @@ def test_a_run_that_failed_before_its_first_state_is_in_nobody_s_way(
 
 def test_weights_that_became_infinite_are_no_success(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="nothing was learned"):
-        train(adapted(steps=4, learning_rate=1e37, clip=1e37), dataset, tmp_path / "run")
+        train(adapted(steps=4, learning_rate=1e30, clip=1e30), dataset, tmp_path / "run")
 
 
 def test_a_model_that_was_removed_is_made_again(dataset: Path, tmp_path: Path) -> None:
