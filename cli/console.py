@@ -82,8 +82,8 @@ def run(app: Callable[..., Any]) -> int:
         if not _out_of_memory(error):
             raise
         return _fail(
-            "there is not enough memory for this: do less at a time (a lower -n, --steps or --batch-size, fewer files), "
-            "or choose --device cpu where a GPU has too little",
+            "there is not enough memory for this: do less at a time (a lower -n, --steps or --batch-size, fewer "
+            "files), or choose --device cpu where a GPU has too little",
             FAILURE,
         )
     if status == INTERRUPTED:
@@ -111,7 +111,9 @@ def _ended_like_interrupted() -> Iterator[None]:
 def usage_message(error: Any) -> str:
     """A usage error of Typer's in one line: the option, what is wrong, where to read on."""
     message = error.format_message()
-    if (name := next((given for given in sys.argv[1:] if given[:1] == "-" and os.path.exists(given)), None)) is not None:
+    if (
+        name := next((given for given in sys.argv[1:] if given[:1] == "-" and os.path.exists(given)), None)
+    ) is not None:
         message = f"{message.rstrip('.')}; if the file {name} is meant, write ./{name}"
     if isinstance(error, typer.BadParameter) and error.message and error.param is not None:
         message = f"{option_name(error.param)}: {error.message}"

@@ -188,8 +188,8 @@ def check_dataset(config: Config, dataset: "Dataset", given: Mapping[str, Any]) 
     for option, field in FIELDS.items():
         if given[option] is not None and getattr(config.data, field) != made[field]:
             name = spelled(field)
-            theirs = f"without {name}" if made[field] is None else f"with {name} {made[field]}"
-            raise OptionError(f"--{name} {given[option]}: {dataset.path} was prepared {theirs}")
+            how = f"without {name}" if made[field] is None else f"with {name} {made[field]}"
+            raise OptionError(f"--{name} {given[option]}: {dataset.path} was prepared {how}")
     theirs = [name for name in SETTINGS[kind] if name in made and made[name] != getattr(config.data, name)]
     if theirs and given["preset"] is not None:
         told = ", ".join(f"no {spelled(x)}" if made[x] is None else f"{spelled(x)} {made[x]}" for x in theirs)

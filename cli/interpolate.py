@@ -11,7 +11,8 @@ from seqvae.config import MOST_RESULTS
 A = Annotated[str, typer.Argument(metavar="A", help="What it begins with: a file or a sentence.", show_default=False)]
 B = Annotated[str, typer.Argument(metavar="B", help="What it ends with.", show_default=False)]
 Steps = Annotated[
-    int, typer.Option(metavar="N", callback=options.between(2, MOST_RESULTS), help="How many steps, both ends included.")
+    int,
+    typer.Option(metavar="N", callback=options.between(2, MOST_RESULTS), help="How many steps, both ends included."),
 ]
 
 

@@ -34,9 +34,7 @@ def between(least: int, most: int) -> Check:
     """A whole number, not below `least` nor above `most`."""
 
     def check(parameter: typer.CallbackParam, value: int | None) -> int | None:
-        return _require(
-            value is None or least <= value <= most, parameter, value, f"between {least:,} and {most:,}"
-        )
+        return _require(value is None or least <= value <= most, parameter, value, f"between {least:,} and {most:,}")
 
     return check
 

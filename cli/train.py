@@ -157,8 +157,6 @@ def _settled(given: Mapping[str, Any], world: "World") -> tuple[Config, Path, Pa
         raise OptionError("--start-from begins a run, --resume goes on with one: give one of them")
     if resume:
         before = read_config(run)
-        if not (run / MODEL_FILE).exists():
-            note(f"{run} has no {MODEL_FILE}: the best model from here on will be kept")
         if preset is not None and before.start_from is not None:
             raise OptionError(f"--preset {preset}: {run} was started from {before.start_from}; leave --preset out")
         if preset is None:
@@ -181,6 +179,8 @@ def _settled(given: Mapping[str, Any], world: "World") -> tuple[Config, Path, Pa
     dataset = _dataset(sources, config, run, given)
     if not resume and config.start_from is not None:
         note(f"starting from {config.start_from}, at a learning rate of {config.stages()[0][1].learning_rate:g}")
+    elif resume and not (run / MODEL_FILE).exists():
+        note(f"{run} has no {MODEL_FILE}: the best model from here on will be kept")
     elif preset is None and not resume:
         note(f"using preset {base.name}, as SOURCE is {config.data.kind}; choose another with --preset")
     return config, dataset.path, run
@@ -211,6 +211,7 @@ def _default_run(sources: Sequence[Path], base: Config, start_from: str | None) 
 def _dataset(sources: Sequence[Path], config: Config, run: Path, given: Mapping[str, Any]) -> "Dataset":
     """The dataset given, the one that a resumed run remembers, or one made of files."""
     from data_prep import dataset
+    from seqvae.data import check_validates
 
     data.check_splits(given["valid"], given["test"])
     before = Path(config.data.dataset) if config.data.dataset else None
@@ -235,6 +236,7 @@ def _dataset(sources: Sequence[Path], config: Config, run: Path, given: Mapping[
     if before is not None and before.exists() and before.resolve() != place.resolve():
         return _same(dataset.open_dataset(before), made, run)
     say(f"reusing {place}: its sources have not changed" if made.reused else made.summary())
+    check_validates(made, ", ".join(map(str, sources)))
     return made
 
 

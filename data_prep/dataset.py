@@ -144,7 +144,10 @@ def open_dataset(path: Path) -> Dataset:
         raise InputError(f"{path} is a dataset of version {info.get('version')}, {VERSION} is read; prepare it anew")
     damaged = [name for name, kind in _PARTS.items() if not isinstance(info.get(name), kind)]
     if not damaged:
-        tokenizer = create(info["tokenizer"])
+        try:
+            tokenizer = create(info["tokenizer"])
+        except InputError as error:
+            raise InputError(f"{path / INFO_FILE}: {error}") from None
         options = _MAKERS[tokenizer.kind].plain(MelodyOptions() if tokenizer.kind == MUSIC else TextOptions())
         damaged = [f"options.{name}" for name in options if name not in info["options"]]
     damaged += [f"counts.{name}" for name in SPLITS if not damaged and not isinstance(info["counts"].get(name), int)]
@@ -153,7 +156,8 @@ def open_dataset(path: Path) -> Dataset:
     dataset = Dataset(path, tokenizer, info)
     try:
         dataset.summary()
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        _MAKERS[tokenizer.kind].check(dataset.settings())
+    except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
         raise InputError(f"{path / INFO_FILE} is damaged ({error!r}); prepare it anew") from None
     for name in SPLITS:
         _check_rows(dataset, name)

@@ -35,6 +35,11 @@ def plain(options: MelodyOptions) -> dict[str, Any]:
     return dataclasses.asdict(options) | {"meter": meters.name(options.meter), "programs": sorted(options.programs)}
 
 
+def check(settings: dict[str, Any]) -> None:
+    """Raises InputError for settings, as people write them, that no dataset was made with."""
+    MelodyOptions.parse(*(settings[name] for name in ("meter", "bars", "pair_bars", "programs")))
+
+
 def build(job: Job, options: MelodyOptions) -> Made:
     """Write the arrays and the index. Raises InputError when no file gives a window."""
     if job.valid.given or job.test.given:

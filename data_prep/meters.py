@@ -42,7 +42,9 @@ def steps_per_bar(meter: Meter) -> int:
         InputError: no meter at all (0/4, 4/3), or a bar that is no whole number of 16ths (3/32).
     """
     if not is_meter(meter):
-        raise InputError(f"meter {name(meter)} is none: the upper number must be 1 or more, the lower one 1, 2, 4, 8, 16 ...")
+        raise InputError(
+            f"meter {name(meter)} is none: the upper number must be 1 or more, the lower one 1, 2, 4, 8, 16 ..."
+        )
     steps = STEPS_PER_WHOLE * _length(meter)
     if not on_grid(meter):
         raise InputError(f"meter {name(meter)} has {steps:g} 16th notes a bar, where a whole number is needed")

@@ -43,6 +43,11 @@ def plain(options: TextOptions) -> dict[str, Any]:
     return dataclasses.asdict(options)
 
 
+def check(settings: dict[str, Any]) -> None:
+    """Raises InputError for settings that no dataset was made with."""
+    TextOptions(**settings)
+
+
 def build(job: Job, options: TextOptions) -> Made:
     """Write the arrays and the index.
 

@@ -159,8 +159,8 @@ def load_state(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path}: no training state to resume from; begin again without --resume")
     try:
         with zipfile.ZipFile(path) as parts:
-            if broken := parts.testzip():  # checksums, at which torch does not look
-                raise ValueError(broken)
+            if wrong := parts.testzip():  # torch does not look at checksums
+                raise zipfile.BadZipFile(wrong)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
         raise ModelError(f"{path} is damaged and cannot be resumed ({type(error).__name__})") from None

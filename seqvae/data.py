@@ -21,9 +21,9 @@ from data_prep.ragged import Ragged
 from data_prep.tokenizers.base import Tokenizer
 from seqvae.batch import Batch
 from seqvae.batching import ShuffledBatches, batches_of_like_length, number_of_batches
-from seqvae.config import SETTINGS, Config
+from seqvae.config import SETTINGS, TEXT, Config
 from seqvae.devices import sent
-from seqvae.errors import ModelError
+from seqvae.errors import ModelError, TrainingError
 
 Plan = ShuffledBatches | list[np.ndarray]  # the rows of each batch of an epoch
 
@@ -58,6 +58,15 @@ def in_batches(ids: Sequence[np.ndarray], batch_size: int) -> Iterator[tuple[np.
     sequences = Ragged(np.concatenate(ids), np.concatenate([[0], np.cumsum(lengths)]))
     for rows in np.array_split(np.argsort(lengths, kind="stable"), range(batch_size, len(ids), batch_size)):
         yield rows, _padded(sequences, rows, fill=0)
+
+
+def check_validates(dataset: Dataset, called: str) -> None:
+    """Raises TrainingError for a dataset that has nothing to validate on; `called` is what people know it by."""
+    if not len(dataset.split("valid")):
+        more = "more tunes"
+        if dataset.tokenizer.kind == TEXT:
+            more = "more different sentences, as equal ones stay in one split, or a file of others with --valid"
+        raise TrainingError(f"{called} has nothing to validate on: add {more}")
 
 
 def _described(tokenizer: Tokenizer) -> str:

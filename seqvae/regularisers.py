@@ -37,7 +37,8 @@ def mmd(z: Tensor, prior: Tensor) -> Tensor:
 
 
 def _kernel(a: Tensor, b: Tensor) -> Tensor:
-    """k of all pairs, (B, B), with distances by a product: |a|^2 + |b|^2 - 2 ab, of which rounding may leave less than 0."""
+    """k of all pairs: (B, B)."""
+    # |a - b|^2 by one product; the differences would be B x B x Z numbers. Rounding may leave less than 0
     squared = torch.addmm(a.square().sum(1, keepdim=True) + b.square().sum(1), a, b.t(), alpha=-2.0).clamp_min(0.0)
     base = 2.0 * a.shape[1]
     return torch.stack([scale * base / (scale * base + squared) for scale in SCALES]).sum(0)

@@ -22,7 +22,7 @@ from seqvae.averaging import WeightAverage
 from seqvae.batch import Batch
 from seqvae.checkpoint import Origin, load_model, load_state, save_model, save_state
 from seqvae.config import TEXT, Config, ModelConfig, TrainConfig, spelled
-from seqvae.data import SequenceData
+from seqvae.data import SequenceData, check_validates
 from seqvae.devices import autocast, choose_device, choose_precision, out_of_memory
 from seqvae.distributed import World
 from seqvae.errors import ModelError, OptionError, TrainingError
@@ -185,11 +185,7 @@ def _set_up(
 ) -> tuple[Config, dict[str, Any]]:
     """Refuse what cannot be trained, else make the folder; the settings, and the state or the weights to go on from."""
     dataset = data.dataset.path
-    if not len(data.dataset.split("valid")):
-        raise TrainingError(
-            f"{dataset} has nothing to validate on: add more sequences"
-            + ", or a file of them with --valid" * (data.tokenizer.kind == TEXT)
-        )
+    check_validates(data.dataset, str(dataset))
     config = data.fitted(config)
     check_computable(config, world)
     for _, training in config.stages():
@@ -242,7 +238,8 @@ def _as_saved(path: Path) -> Iterator[None]:
     except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError, OptionError) as error:
         if isinstance(error, RuntimeError) and out_of_memory(error):
             raise
-        raise ModelError(f"{path} is damaged and cannot be resumed ({type(error).__name__}: {error})") from None
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ModelError(f"{path} is damaged and cannot be resumed ({told})") from None
 
 
 def _read_state(path: Path) -> dict[str, Any]:

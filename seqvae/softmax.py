@@ -45,9 +45,7 @@ def token_nll(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tens
     return torch.cat([_nll(part, low_weight, bias, target, len(weight))[0] for part, target in parts])
 
 
-def _nll(
-    hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, V: int
-) -> tuple[Tensor, Tensor, Tensor]:
+def _nll(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, V: int) -> tuple[Tensor, Tensor, Tensor]:
     """nll (N), exponentials in the type and of the length of `weight`, of which V count, and their sums (N)."""
     exact = torch.promote_types(weight.dtype, torch.float32)
     array = _logits(hidden, weight, bias)

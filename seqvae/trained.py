@@ -97,7 +97,10 @@ class TrainedModel:
         self.config: Config = file.config
         self.metrics: dict[str, float] = file.metrics
         self.origin = file.origin
-        self.tokenizer: Tokenizer = create(file.tokenizer)
+        try:
+            self.tokenizer: Tokenizer = create(file.tokenizer)
+        except InputError as error:
+            raise InputError(f"model '{name}': {error}") from None
         self.device = choose_device(device)
         self.precision = precision
         self._rows = BATCH_OF_GPU if self.device.type == "cuda" else BATCH

@@ -136,6 +136,7 @@ def test_what_is_no_model_is_refused_in_one_line(tmp_path: Path, model: Sequence
         {"config": {"training": {"clip": 10**400}}, "metrics": [1]},
         {"tokenizer": "words"},
         {"metrics": {"elbo": None}},
+        {"format": None},
         None,
     ],
 )
@@ -145,6 +146,16 @@ def test_headers_that_were_meddled_with_are_told(tmp_path: Path, model: Sequence
     save_file(model.state_dict(), tmp_path / "bad.safetensors", metadata={"seqvae": json.dumps(header)})
     with pytest.raises(ModelError, match=r"bad.safetensors is a damaged seqvae model \(.+\)$"):
         load_model(tmp_path / "bad.safetensors")
+
+
+def test_weights_that_do_not_fit_are_told_by_name(tmp_path: Path, model: SequenceVAE) -> None:
+    with pytest.raises(ModelError, match=r"sizes.safetensors is a damaged seqvae model .*size mismatch for "):
+        load_model(_broken(tmp_path, model)["sizes"])
+    with torch.no_grad():
+        model.decoder.output.bias[1] = torch.nan
+    save_model(tmp_path / "lost.safetensors", model, CONFIG, TOKENIZER, {})
+    with pytest.raises(ModelError, match=r"\(decoder.output.bias has numbers that are not finite\)$"):
+        load_model(tmp_path / "lost.safetensors")
 
 
 def test_a_model_of_a_later_seqvae_asks_for_that(tmp_path: Path, model: SequenceVAE) -> None:

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -155,6 +156,35 @@ main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "seqvae: interrupted\n")
+
+
+def test_who_stops_listening_stops_nothing(shelf: Path, tmp_path: Path) -> None:
+    """The reader has gone before there is anything to read."""
+    here = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    prepare = f"prepare {shelf}/tunes --out made"
+    evaluate = f"evaluate {shelf}/tunes --split train --model {shelf}/tiny.safetensors --json figures.json"
+    for arguments, made in ((prepare, "made"), (evaluate, "figures.json")):
+        command = [sys.executable, "-m", "cli.main", *arguments.split()]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, env=here) as done:
+            assert done.stdout is not None
+            done.stdout.close()
+            assert b"Error" not in done.stderr.read()  # type: ignore[union-attr]
+        assert done.returncode == 0
+        assert (tmp_path / made).exists()
+
+
+def test_sigterm_ends_as_ctrl_c_does(seqvae: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqvae.trained.load", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.getsignal(signal.SIGTERM)
+    assert seqvae("sample", *TINY) == (130, "", "seqvae: interrupted\n")
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_file_that_looks_like_an_option_is_told_how_to_be_named(seqvae: Run) -> None:
+    Path("-a.mid").touch()
+    code, _, err = seqvae("info", "-a.mid")
+    assert code == 2
+    assert "write ./-a.mid" in err
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
@@ -600,6 +630,9 @@ WRONG_USE = [
     ["sample", "--top-p", 0],
     ["sample", "--top-p", 1.1],
     ["sample", "--seed", -1],
+    ["sample", "-n", 10**11, *TINY],
+    ["sample", "--beam", 10**5, *TINY],
+    ["interpolate", "@a.mid", "@b.mid", "--steps", 10**8, *TINY],
     ["sample", "--device", "abacus"],
     ["sample", "--nonsense"],
     ["sample", *TINY, "-n"],
@@ -613,6 +646,8 @@ WRONG_USE = [
     ["prepare", "@tunes", "--out", "D", "--meter", "waltz"],
     ["prepare", "@tunes", "--out", "D", "--programs", "piano"],
     ["prepare", "@tunes", "--out", "D", "--workers", 0],
+    ["prepare", "@tunes", "--out", "D", "--workers", 10**20],
+    ["prepare", "@tunes", "--out", "D", "--meter", "0/8"],
     ["prepare", "@tunes", "--out", "@tunes", "--force"],
     ["train"],
     ["train", "@tunes", "--preset", "nonsense"],
@@ -621,6 +656,9 @@ WRONG_USE = [
     ["train", "@tunes", "--minutes", "inf"],
     ["train", "@tunes", "--learning-rate", 0],
     ["train", "@tunes", "--beta", -1],
+    *(["train", "@tunes", option, "1e300"] for option in ("--beta", "--mmd", "--learning-rate", "--free-bits")),
+    ["train", "@tunes", "--free-bits", 0, "--free-bits-form", "mask"],
+    ["train", "@tunes", "--posterior", "delta", "--free-bits", 3],
     ["train", "@tunes", "--annealing", "steep"],
     ["train", "@tunes", "--free-bits", -1],
     ["train", "@tunes", "--free-bits-per", "step"],

@@ -100,6 +100,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "nul.txt").write_bytes(b"the \0cat\n\0\n")
     (folder / "alien.txt").write_text("zyzzy qwerty\nzyzzy\n")
     (folder / "one.txt").write_text("the cat sat\n")
+    (folder / "endless.txt").write_text("the cat " * 150_000 + "\nthe cat sat\n")
     (folder / "long.txt").write_text("the cat\n" + "the dog " * 1_300_000 + "\nthe mat\n")
     (folder / "cut.gz").write_bytes(gzip.compress(lines(3).encode())[:200])
     (folder / "nothing").mkdir()
@@ -282,6 +283,7 @@ def test_prepare_train_and_evaluate_the_dataset(seqvae: Run) -> None:
         ("@notes.txt", ["200 sentences", "16 different", "8 at most"]),
         ("@windows.txt", ["2 sentences of 4 words", "1 empty line"]),
         ("@more/two.txt.gz", ["30 sentences"]),
+        ("@endless.txt", ["2 sentences", "1 line longer than 1,048,576 characters"]),
     ],
 )
 def test_info(seqvae: Run, what: str, words: Sequence[str]) -> None:
@@ -442,7 +444,7 @@ def test_training_options_reach_the_run(seqvae: Run, options: list, wanted: dict
 def test_too_little_text_to_train_on(seqvae: Run) -> None:
     code, _, err = seqvae("train", "@one.txt", *SMALL, "--out", "run")
     assert (code, err.count("\n")) == (1, 1)
-    assert "nothing to validate on" in err
+    assert "one.txt has nothing to validate on: add more different sentences" in err
     assert not Path("run").exists()
 
 

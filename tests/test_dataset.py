@@ -18,6 +18,7 @@ from tunes import melody, rows, write_tune, write_tunes
 from data_prep import midi, splits
 from data_prep.dataset import SPLITS, Dataset, cached, fingerprint, is_dataset, open_dataset, prepare
 from data_prep.errors import InputError
+from data_prep.melody_dataset import plain
 from data_prep.tokenizers.melody import MelodyTokenizer
 from data_prep.windows import MelodyOptions, windows
 
@@ -282,9 +283,11 @@ def change(path: Path, **entries: Any) -> None:
         (lambda folder: (folder / "dataset.json").write_text("{"), "dataset.json is damaged"),
         (lambda folder: (folder / "dataset.json").unlink(), "no dataset"),
         (lambda folder: change(folder / "dataset.json", version=99), "version 99"),
-        (lambda folder: change(folder / "dataset.json", tokenizer={"name": "tea leaves"}), "tea leaves"),
+        (lambda folder: change(folder / "dataset.json", tokenizer={"name": "tea leaves"}), "dataset.json: .*leaves"),
         (lambda folder: change(folder / "dataset.json", tokenizer=[]), "damaged"),
         (lambda folder: change(folder / "dataset.json", options={"meter": "4/4"}), "damaged: options.bars"),
+        (lambda folder: change(folder / "dataset.json", options=plain(OPTIONS) | {"programs": ["x"]}), "damaged"),
+        (lambda folder: change(folder / "dataset.json", options=plain(OPTIONS) | {"meter": "0/0"}), "damaged .*0/0"),
         (lambda folder: change(folder / "dataset.json", counts={"train": 3, "test": 1}), "damaged: counts.valid"),
         (lambda folder: change(folder / "dataset.json", counts=None, skipped={}), "damaged: counts, skipped"),
         (lambda folder: change(folder / "dataset.json", skipped=[1]), "dataset.json is damaged"),

@@ -252,3 +252,11 @@ def test_without_latents_one_sample_says_all(monkeypatch: pytest.MonkeyPatch) ->
     assert "iw_nll" not in found[0]
     assert found[500] == found[1]
     assert found[1]["iw_nll"] == pytest.approx(-found[0]["elbo"])
+
+
+def test_a_model_whose_weights_are_lost_is_measured_and_not_refused(text: SequenceVAE) -> None:
+    """So that a training which has come to that can say so."""
+    with torch.no_grad():
+        for parameter in text.parameters():
+            parameter.fill_(torch.nan)
+    assert math.isnan(evaluate(text, [padded([torch.tensor([2, 3, 1])])])["elbo"])

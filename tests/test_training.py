@@ -290,6 +290,46 @@ def test_a_training_state_that_lacks_something_is_told(dataset: Path, tmp_path: 
         train(adapted(steps=2), dataset, run, resume=True)
 
 
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("model", 3),
+        ("model", {"decoder.output.weight": torch.zeros(3)}),
+        ("optimization", {}),
+        ("optimization", []),
+        ("sums", {}),
+        ("config", 7),
+        ("config", {"training": 3}),
+        ("done", None),
+        ("done", {"step": "x"}),
+        ("done", {"step": -5}),
+        ("done", {"phase": 7}),
+        ("done", {"best": 1.0}),
+        ("done", {"of a later version": 1}),
+    ],
+)
+def test_a_training_state_that_does_not_fit_is_told(dataset: Path, tmp_path: Path, part: str, value: object) -> None:
+    run = tmp_path / "run"
+    train(adapted(steps=1), dataset, run)
+    state = load_state(run / "last.pt")
+    whole = isinstance(value, dict) and value and part != "config"
+    state[part] = state[part] | value if whole else value  # type: ignore[operator]
+    save_state(run / "last.pt", state)
+    with pytest.raises(ModelError, match=r"last.pt is damaged and cannot be resumed \(") as told:
+        train(adapted(steps=2), dataset, run, resume=True)
+    assert "\n" not in str(told.value)
+
+
+def test_a_changed_bit_of_a_training_state_is_noticed(dataset: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(adapted(steps=1), dataset, run)
+    content = bytearray((run / "last.pt").read_bytes())
+    content[len(content) // 2] ^= 1
+    (run / "last.pt").write_bytes(content)
+    with pytest.raises(ModelError, match="is damaged and cannot be resumed"):
+        train(adapted(steps=2), dataset, run, resume=True)
+
+
 def test_steps_that_are_not_finite_are_skipped_counted_and_end_in_advice(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
