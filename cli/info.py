@@ -11,6 +11,7 @@ from data_prep.errors import InputError
 from data_prep.wording import count
 from seqvae.config import MUSIC
 from seqvae.errors import OptionError
+from seqvae.run_folder import MODEL_FILE, STATE_FILE
 
 if TYPE_CHECKING:
     from seqvae.trained import TrainedModel
@@ -107,14 +108,19 @@ def _model(what: str) -> list[str]:
     from seqvae.model_files import bundled_names
     from seqvae.trained import load
 
-    if not Path(what).exists() and what not in bundled_names():
+    path = Path(what)
+    if not path.exists() and what not in bundled_names():
         raise InputError(f"{what} does not exist, and is none of the bundled models: {', '.join(bundled_names())}")
+    if path.is_dir() and not any((path / name).exists() for name in (MODEL_FILE, STATE_FILE)):
+        told = f"{what} is a folder, neither a dataset nor a run; of music or text in it seqvae prepare makes a dataset"
+        raise InputError(told)
     vae = load(what, device="cpu")
     size = sum(weights.numel() for weights in vae.model.parameters())
     return [
         f"model {vae.name}: {size:,} parameters, latent size {vae.config.model.latent_size}",
         f"made for: {_made_for(vae)}",
         *_trained(vae),
+        *["on the validation split:"] * bool(vae.metrics),
         *(f"  {name:22} {value:.4g}" for name, value in vae.metrics.items()),
         "its settings:",
         vae.config.to_toml().rstrip("\n"),

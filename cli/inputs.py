@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from cli.console import note
 from data_prep.errors import InputError
-from data_prep.files import DistinctNames, is_path, named_sources
+from data_prep.files import DistinctNames, is_path, named_sources, tune_of
 from seqvae.config import TEXT
 from seqvae.errors import OptionError
 
@@ -35,10 +35,16 @@ def find(items: Sequence[str], vae: "TrainedModel") -> list[Given]:
         InputError: a path is missing, is of the other kind, or leads to nothing.
     """
     if vae.kind != TEXT:
+        files: list[Path] = []
+        tunes: list[Given] = []  # of books
         for item in items:
+            if tune_of(item)[1] is not None:
+                tunes.append(Given(item, item))
+                continue
             if not os.path.exists(item):
                 vae.read(item)  # which tells why not, whether it was meant as a file or as a sentence
-        return [Given(source.path, source.name) for source in named_sources([Path(item) for item in items])]
+            files.append(Path(item))
+        return [Given(source.path, source.name) for source in (named_sources(files) if files else [])] + tunes
     found: list[Given] = []
     for item in items:
         if is_path(item):

@@ -39,8 +39,9 @@ def interpolate(
     """Turn one melody or sentence into another, step by step.
 
     Melodies are written to step-01.mid, step-02.mid ..., all of them in a row to interpolation.mid, and their piano
-    rolls to interpolation.png. Sentences are printed, a line each step; of a text file the first one is taken. The
-    first step is the model's own reconstruction of A, the last that of B.
+    rolls to interpolation.png. Sentences are printed, a line each step. Of a text file the first sentence is taken, of
+    a book of tunes the first one, of tunes.abc#2 the second. The first step is the model's own reconstruction of A, the
+    last that of B.
 
     \b
     Examples:

@@ -5,6 +5,7 @@ A check is a Typer callback: it sees the parameter and its value, and refuses wi
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -193,8 +194,16 @@ def out(folder: str) -> Any:
     """The --out of commands that write music into a folder, and print sentences."""
     return typer.Option(
         metavar="DIR|FILE.txt",
+        parser=_named,
         help=f"Where music is written, without it {folder}. Sentences are printed, and written to FILE.txt if named.",
     )
+
+
+def _named(value: str) -> Path:
+    """Where something is written; without a name, as of a shell variable that is not set, it would be right here."""
+    if not value:
+        raise typer.BadParameter("an empty name; leave the option out, or name a place")
+    return Path(value)
 
 
 def decoding(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cli.console import note, say
 from data_prep.errors import InputError
-from data_prep.files import atomic, remove
+from data_prep.files import MIDI_SUFFIXES, atomic, remove
 from seqvae.config import TEXT
 from seqvae.errors import OptionError
 
@@ -106,7 +106,7 @@ class MidiFolder:
         Originals, one for each score or none, are drawn above them.
         """
         from data_prep.pictures import MOST, piano_rolls
-        from data_prep.score import join
+        from data_prep.score import write_row
 
         names = self.names if names is None else names
         drawn, titles = scores, names
@@ -117,7 +117,7 @@ class MidiFolder:
             for name, score in zip(names, scores, strict=True):
                 score.write_midi(folder / f"{name}.mid")
             if self.row is not None:
-                join(scores).write_midi(folder / self.row)
+                write_row(scores, folder / self.row)
             piano_rolls(drawn, titles, folder / self.picture)
         row = f", {self.row} with all in a row" if self.row else ""
         part = f" of the first {MOST}" if len(drawn) > MOST else ""
@@ -136,7 +136,7 @@ class MidiFile:
     force: bool
 
     def __post_init__(self) -> None:
-        if self.out.suffix.lower() not in (".mid", ".midi"):
+        if self.out.suffix.lower() not in MIDI_SUFFIXES:
             raise OptionError(f"--out {self.out}: must end in .mid, as music is written")
         refuse_existing([self.out], self.force)
 

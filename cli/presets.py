@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from cli.console import say
+from seqvae.errors import OptionError
 
 
 def presets(
@@ -25,6 +26,8 @@ def presets(
     from seqvae.presets import preset, preset_names
 
     if name is not None:
+        if name not in preset_names() and not name.endswith(".toml"):
+            raise OptionError(f"NAME {name}: unknown; choose {', '.join(preset_names())} or a .toml file")
         say(preset(name).to_toml().rstrip("\n"))
         return
     width = max(map(len, preset_names()))

@@ -60,17 +60,21 @@ def remarks(found: Iterable[Example]) -> list[str]:
     return told
 
 
-def examples(path: Path, options: MelodyOptions) -> list[Example]:
-    """The sequences in a music file, at least one; of a book of tunes those of all tunes in their order.
+def examples(path: Path, options: MelodyOptions, tune: int | None = None) -> list[Example]:
+    """The sequences in a music file, at least one; of a book those of all tunes in their order, or of one `tune`.
 
     Raises:
-        InputError: the file cannot be read, or has no melody of the wanted kind; it names the file and the reason.
+        InputError: the file cannot be read, or has no melody of the wanted kind, or no such tune; it names the file and
+            the reason.
     """
     path = Path(path)
     pieces, failed = read_all(path)
+    if tune is not None and tune not in pieces:
+        there = ", ".join(map(str, list(pieces)[:_MOST_TOLD])) + ", ..." * (len(pieces) > _MOST_TOLD)
+        raise InputError(f"{path}#{tune}: no such tune can be read; there is {there}")
     found: list[Example] = []
     reasons: list[str] = []
-    for number, piece in pieces.items():
+    for number, piece in pieces.items() if tune is None else [(tune, pieces[tune])]:
         source = f"{path}#{number}" if len(pieces) + len(failed) > 1 else str(path)
         try:
             found += _of_piece(piece, source, options)
@@ -80,6 +84,19 @@ def examples(path: Path, options: MelodyOptions) -> list[Example]:
         reasons += [reason for _, reason in failed]
         raise InputError(f"{path}: {reasons[0]}")
     return found
+
+
+def of_first_tune(found: list[Example]) -> list[Example]:
+    """Of sequences from a music file those of its first tune; where there are more, the first one tells."""
+    sources = list(dict.fromkeys(example.source for example in found))
+    if len(sources) == 1:
+        return found
+    told = f"the first of {len(sources):,} tunes in its file; for another name it, like {sources[1]}"
+    return [
+        replace(example, remark="; ".join(filter(None, [example.remark, told])))
+        for example in found
+        if example.source == sources[0]
+    ]
 
 
 def _of_piece(piece: Piece, source: str, options: MelodyOptions) -> Iterator[Example]:
@@ -141,6 +158,8 @@ def sentence(text: str, tokenizer: TextTokenizer) -> Example:
         raise InputError(f"an empty sentence: it needs at least one {tokenizer.unit}")
     ids = tokenizer.encode(text)
     if not _knows(ids, tokenizer):
+        if text == "-":
+            raise InputError("'-' is a sentence here, of no known word; for standard input give /dev/stdin")
         raise InputError(f"'{_short(text)}': the model knows none of its {tokenizer.unit}s")
     return Example(ids, text, 1, None, _of_text(text, ids, tokenizer))
 

@@ -107,6 +107,14 @@ def is_path(item: Path | str) -> bool:
     return " " not in item and Path(item).suffix.lower() in (*TEXT_SUFFIXES, *SUFFIXES, DATASET_SUFFIX)
 
 
+def tune_of(item: Path | str) -> tuple[Path, int | None]:
+    """A file, and the tune of it that is meant: "book.abc#2" -> (book.abc, 2), unless there is a file of that name."""
+    name, mark, number = str(item).rpartition("#")
+    if mark and number.isdecimal() and not os.path.exists(item) and os.path.isfile(name):
+        return Path(name), int(number)
+    return Path(item), None
+
+
 def _files_of(path: Path, kind: str) -> Iterator[Path]:
     if path.is_dir():
         yield from _walk(path, kind)

@@ -8,13 +8,14 @@ four steps a quarter.
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from data_prep.errors import InputError
-from data_prep.files import free
+from data_prep.files import MIDI_SUFFIXES, free
 from data_prep.meters import DEFAULT_TEMPO, STEPS_PER_QUARTER, Meter
 from data_prep.piece import Piece, Track
 
@@ -80,12 +81,9 @@ class Score:
         """Write a MIDI file as long as the score, rests at its end included.
 
         Raises:
-            InputError: the file exists (and `force` is not given), or cannot be written.
+            InputError: its name does not end in .mid, the file exists (and `force` is not given), or cannot be written.
         """
-        from data_prep import midi
-
-        path, piece = free(path, force), self.to_piece()
-        midi.write(piece, path, end=self.steps * piece.ticks_per_quarter // self.steps_per_quarter)
+        _write(self, path, force, [(0, self.tempo)])
 
     def write_audio(self, path: Path | str, force: bool = False) -> None:
         """Write a WAV file with plain tones, to hear the score where no synthesizer is at hand.
@@ -128,6 +126,33 @@ def join(scores: Sequence[Score]) -> Score:
         notes += [replace(note, onset=note.onset + begin, end=note.end + begin) for note in score.notes]
         begin += score.steps
     return replace(first, notes=tuple(notes), steps=begin)
+
+
+def write_row(scores: Sequence[Score], path: Path | str, force: bool = False) -> None:
+    """Write all scores in a row to a MIDI file, each at its own tempo.
+
+    Raises:
+        InputError: as `join` and `Score.write_midi` do.
+    """
+    row = join(scores)
+    begins = accumulate((score.steps for score in scores), initial=0)
+    changes: list[tuple[int, float]] = []
+    for begin, score in zip(begins, scores, strict=False):
+        if not changes or changes[-1][1] != score.tempo:
+            changes.append((begin, score.tempo))
+    _write(row, path, force, changes)
+
+
+def _write(score: Score, path: Path | str, force: bool, tempos: Sequence[tuple[int, float]]) -> None:
+    """Write a MIDI file with tempos from steps on."""
+    from data_prep import midi
+
+    if Path(path).suffix.lower() not in MIDI_SUFFIXES:
+        raise InputError(f"{path}: must end in .mid, as that is what is written")
+    path, piece = free(path, force), score.to_piece()
+    step = piece.ticks_per_quarter // score.steps_per_quarter
+    piece = replace(piece, tempos=tuple((begin * step, tempo) for begin, tempo in tempos))
+    midi.write(piece, path, end=score.steps * step)
 
 
 def _track_name(name: str, number: int) -> str:

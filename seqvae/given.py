@@ -2,14 +2,30 @@
 
 import operator
 from collections.abc import Sequence
+from os import PathLike
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from seqvae.config import MOST_SEED
+from seqvae.config import MOST_RESULTS, MOST_SEED
 from seqvae.errors import ModelError, OptionError
 from seqvae.latent_file import FASTEST, SLOWEST, Latents, possible_tempos
+
+
+def number(option: str, value: int, least: int) -> int:
+    """How many results there are to be. Raises OptionError for fewer than `least`, or for more than memory holds."""
+    value = _whole(option, value)
+    if not least <= value <= MOST_RESULTS:
+        raise OptionError(f"{option} {value}: must be between {least} and {MOST_RESULTS:,}")
+    return value
+
+
+def _whole(option: str, value: int) -> int:
+    try:
+        return int(operator.index(value))
+    except TypeError:
+        raise TypeError(f"{option} {value!r}: a whole number is needed, not a {type(value).__name__}") from None
 
 
 def latents(z: np.ndarray | Tensor | Latents, size: int, model: str) -> Tensor:
@@ -17,6 +33,8 @@ def latents(z: np.ndarray | Tensor | Latents, size: int, model: str) -> Tensor:
 
     Raises ModelError for another shape, or numbers that are not finite.
     """
+    if isinstance(z, str | PathLike):
+        raise TypeError(f"{str(z)!r} is a name: give latents (N, {size}), what encode gave, or Latents.load of a file")
     z = z.mean if isinstance(z, Latents) else z
     z = torch.as_tensor(z if isinstance(z, Tensor) else np.ascontiguousarray(z, np.float32))
     z = z.detach().float()
@@ -47,6 +65,7 @@ def seed(number: int | None) -> int:
     """A seed, or a new one for None. Raises OptionError for one that is out of range."""
     if number is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
+    number = _whole("--seed", number)
     if not 0 <= number <= MOST_SEED:
         raise OptionError(f"--seed {number}: must be between 0 and {MOST_SEED:,}")
-    return operator.index(number)
+    return number

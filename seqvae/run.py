@@ -329,7 +329,8 @@ def _check_same(before: Config, config: Config, section: str, free: AbstractSet[
                 differs = f"without {option}, not with {new[key]}"
             elif new[key] is None:
                 differs = f"with {option} {old[key]}, not without"
-            raise OptionError(f"--resume: {out} was trained {differs}")
+            keeps = "a run that goes on keeps its settings: leave out the options, or the --preset, that change them"
+            raise OptionError(f"--resume: {out} was trained {differs}; {keeps}")
 
 
 def _check_resumable(before: Config, config: Config, out: Path) -> None:

@@ -22,11 +22,11 @@ import torch
 
 from data_prep.dataset import is_dataset
 from data_prep.errors import InputError
-from data_prep.examples import Example, examples, remarks, sentence, sentence_examples
-from data_prep.files import SUFFIXES, free, is_path
+from data_prep.examples import Example, examples, of_first_tune, remarks, sentence, sentence_examples
+from data_prep.files import SUFFIXES, free, is_path, tune_of
 from data_prep.meters import DEFAULT_TEMPO
 from data_prep.pictures import piano_rolls
-from data_prep.score import Score, join
+from data_prep.score import Score, write_row
 from data_prep.text import check_encoding
 from data_prep.tokenizers.base import Tokenizer, create
 from data_prep.tokenizers.text import TextTokenizer
@@ -130,8 +130,9 @@ class TrainedModel:
         Args:
             items: of music paths or scores, of text sentences or paths, or one of them. A string is a path if
                 there is such a file or it looks like the name of one; a blank before it makes it a sentence. Each line
-                of a text file is a sentence.
-            bar: of music, take the window that begins at this bar of each file (the first bar is 1), not the first one.
+                of a text file is a sentence. "book.abc#2" is the second tune of a book.
+            bar: of music, take the window that begins at this bar of each file (the first bar is 1), not the first one;
+                of a book of tunes, of the first tune.
             all_windows: take every window or sentence of each file, or with False the first one. Without it music
                 gives the first, text all.
             encoding: of text files; None is that of the files which the model was trained on.
@@ -257,10 +258,9 @@ class TrainedModel:
     def sample(self, n: int = 8, **how: Unpack[HowToDecode]) -> list[Any]:
         """New scores or sentences: n latents from the prior, decoded at temperature 1 unless told otherwise.
 
-        Raises OptionError for n below 1, else as `decode` does.
+        Raises OptionError for n below 1 or above a million, else as `decode` does.
         """
-        if n < 1:
-            raise OptionError(f"-n {n}: must be at least 1")
+        n = given.number("-n", n, 1)
         if how.get("beam") is None:
             how.setdefault("temperature", 1.0)
         seed = given.seed(how.get("seed"))
@@ -288,8 +288,7 @@ class TrainedModel:
 
     def interpolate_latents(self, ends: Latents, steps: int = 7, **how: Unpack[HowToDecode]) -> list[Any]:
         """As `interpolate`, between the two of `ends`, which are encoded already."""
-        if steps < 2:
-            raise OptionError(f"--steps {steps}: must be at least 2, the two ends")
+        steps = given.number("--steps", steps, 2)
         if len(ends.mean) != 2:
             raise OptionError(f"{len(ends.mean)} latents: an interpolation goes from one to another")
         z = latents.interpolate(ends.mean[0], ends.mean[1], steps)
@@ -382,11 +381,14 @@ class TrainedModel:
         """Write a model file; `half` stores the weights in 16 bits.
 
         Raises:
-            InputError: the file exists (and `force` is not given), or is a folder.
+            InputError: its name does not end in .safetensors, or the file exists (and `force` is not given), or is a
+                folder.
         """
         path = Path(path)
         if path.is_dir():
             raise InputError(f"{path} is a folder; give the name of a file in it, like {path / MODEL_FILE}")
+        if path.suffix != Path(MODEL_FILE).suffix:
+            raise InputError(f"{path}: must end in {Path(MODEL_FILE).suffix}, as that is what is written")
         save_model(
             free(path, force), self.model, self.config, self.tokenizer.to_json(), self.metrics, self.origin, half
         )
@@ -396,14 +398,19 @@ class TrainedModel:
             if bar not in (None, 1):
                 raise OptionError(f"--bar {bar}: a score is taken from its beginning")
             return [Example(self.tokenizer.encode(item), item.name or "score", 1, item.tempo, "")]
-        if not os.path.exists(item) and Path(item).suffix.lower() not in SUFFIXES:
+        if not str(item):
+            raise InputError("an empty name: give a file, or a folder of them")
+        path, tune = tune_of(item)
+        if not path.exists() and path.suffix.lower() not in SUFFIXES:
             raise InputError(f"{item} does not exist; model '{self.name}' reads music, for sentences take one of text")
-        found = examples(Path(item), melody_options(self.config))
+        found = examples(path, melody_options(self.config), tune)
+        if bar is not None or not every:
+            found = of_first_tune(found)
         if bar is not None:
             at_bar = [example for example in found if example.place == bar]
             if not at_bar:
                 bars = ", ".join(str(example.place) for example in found[:12]) + (" ..." if len(found) > 12 else "")
-                raise OptionError(f"--bar {bar}: {item} has windows at bar {bars}")
+                raise OptionError(f"--bar {bar}: {found[0].source} has windows at bar {bars}")
             found = at_bar
         return found if every else found[:1]
 
@@ -425,10 +432,14 @@ class TrainedModel:
 def write_scores(rows: Mapping[Path, Sequence[Score]], titles: Sequence[str], picture: Path) -> None:
     """Write each row of scores to its MIDI file, and the piano rolls of all to a picture; what is there is replaced."""
     for path, scores in rows.items():
-        join(scores).write_midi(path, force=True)
+        write_row(scores, path, force=True)
     piano_rolls([score for scores in rows.values() for score in scores], titles, picture)
 
 
 def _several(items: Any) -> list[Any]:
     """One item, or many, as a list."""
-    return [items] if isinstance(items, Path | str | Score) else list(items)
+    if isinstance(items, Path | str | Score):
+        return [items]
+    if not isinstance(items, Iterable):
+        raise TypeError(f"{items!r} is a {type(items).__name__}: give paths, sentences or scores")
+    return list(items)

@@ -682,6 +682,7 @@ WRONG_USE = [
     ["corpus", "nonsense", "--out", "x"],
     ["corpus", "miscFolk"],
     ["presets", "nonsense"],
+    ["sample", "--out", "", *TINY],
     ["sample", "--seed", 2**64, *TINY],
     ["evaluate", "@tunes", "--seed", 2**64, *TINY],
     ["train", "@tunes", "--seed", 2**64],
@@ -720,6 +721,7 @@ FAILURES = [
     ["evaluate", "@waltz.mid", *TINY],
     *(["prepare", f"@{bad}", "--out", "deep/D"] for bad in NO_MELODIES),
     *(["train", f"@{bad}", "--out", "deep/run"] for bad in NO_MELODIES),
+    ["interpolate", "", "@b.mid", *TINY],
     *(["info", f"@{bad}"] for bad in ("missing", "nothing", "text.mid", "cut.mid")),
 ]
 BAD_INPUT = [*((2, arguments) for arguments in WRONG_USE), *((1, arguments) for arguments in FAILURES)]
@@ -742,6 +744,23 @@ def test_bad_input_gives_one_line_and_nothing_is_written(
 
 def test_the_line_names_the_option_the_value_and_what_is_allowed(seqvae: Run) -> None:
     assert seqvae("interpolate", "a", "b", "--steps", 1)[2] == "seqvae: --steps 1: must be between 2 and 1,000,000\n"
+
+
+BOOK = "X:1\nT:One\nM:4/4\nL:1/4\nK:C\nCDEF|GABc|\n\nX:2\nT:Two\nM:4/4\nL:1/4\nK:C\ncBAG|FEDC|CEGc|cGEC|\n"
+
+
+def test_a_tune_of_a_book_is_named_by_its_number(seqvae: Run) -> None:
+    Path("book.abc").write_text(BOOK)
+    code, _, err = seqvae("reconstruct", "book.abc", *TINY, "--out", "first")
+    assert (code, err.count("\n")) == (0, 1)
+    assert "book.abc#1: the first of 2 tunes in its file; for another name it, like book.abc#2" in err
+    code, _, err = seqvae("reconstruct", "book.abc", "--bar", 3, *TINY, "--out", "none")
+    assert (code, err) == (2, "seqvae: --bar 3: book.abc#1 has windows at bar 1\n")
+    assert "1 reconstruction" in succeed(seqvae("reconstruct", "book.abc#2", "--bar", 3, *TINY, "--out", "second"))
+    code, _, err = seqvae("interpolate", "book.abc#2", "book.abc#3", *TINY)
+    assert (code, err) == (1, "seqvae: book.abc#3: no such tune can be read; there is 1, 2\n")
+    succeed(seqvae("encode", "book.abc#2", *TINY, "--out", "z.npz"))
+    assert set(Latents.load(Path("z.npz")).source) == {"book.abc#2"}
 
 
 def test_in_a_folder_bad_files_are_told_counted_and_left_out(seqvae: Run) -> None:

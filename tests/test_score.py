@@ -5,11 +5,12 @@ from pathlib import Path
 
 import mido
 import numpy as np
+import pretty_midi
 import pytest
 
 from data_prep import midi, pictures
 from data_prep.errors import InputError
-from data_prep.score import Note, Score, join
+from data_prep.score import Note, Score, join, write_row
 
 TUNE = Score((Note(60, 0, 4), Note(64, 4, 8, velocity=99)), 32, tempo=96.0, name="A tune")
 
@@ -84,6 +85,20 @@ def test_scores_in_a_row() -> None:
         join([])
     with pytest.raises(InputError, match="grids"):
         join([TUNE, Score((), 16, steps_per_quarter=12)])
+
+
+def test_a_row_keeps_the_tempo_of_each_score(tmp_path: Path) -> None:
+    slow = Score((Note(72, 0, 1),), 16, tempo=48.0)
+    write_row([TUNE, slow, slow, TUNE], tmp_path / "row.mid")
+    midi_file = pretty_midi.PrettyMIDI(str(tmp_path / "row.mid"))
+    begins, tempos = midi_file.get_tempo_changes()
+    seconds = [score.seconds for score in (TUNE, slow, slow)]
+    assert begins.tolist() == pytest.approx([0.0, seconds[0], sum(seconds)])
+    assert tempos.tolist() == pytest.approx([96.0, 48.0, 96.0])
+    assert [note.pitch for note in midi_file.instruments[0].notes] == [60, 64, 72, 72, 60, 64]
+    with pytest.raises(InputError, match="must end in"):
+        write_row([TUNE], tmp_path / "row.txt")
+    assert not (tmp_path / "row.txt").exists()
 
 
 def test_other_grids_reach_files_too(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from data_prep.errors import InputError
 from data_prep.score import Note, Score
+from data_prep.text import clean
 from data_prep.tokenizers.base import _FROM_JSON, Tokenizer, create
 from data_prep.tokenizers.characters import CharacterTokenizer
 from data_prep.tokenizers.huggingface import HuggingFaceTokenizer
@@ -298,11 +299,22 @@ def test_pieces_that_are_line_ends_or_other_controls_are_blanks_in_a_sentence() 
         ("O’Neil e-mails: v1.2, 3rd, 12:30", "O’Neil e-mails : v1.2 , 3rd , 12 : 30"),
         ("हिन्दी می\u200cخواهم x\u0302y", "हिन्दी می\u200cخواهم x\u0302y"),
         ("<unk> < unk > <s>", "<unk> < unk > < s >"),
+        ("a👨\u200d👩\u200d👧 ❤\ufe0f👧🏽!", "a 👨\u200d👩\u200d👧 ❤\ufe0f 👧🏽 !"),
+        ("(\u0301 👧\u200d(", "( \u0301 👧 \u200d ("),
         ("", ""),
     ],
 )
 def test_words_and_signs(text: str, words: str) -> None:
     assert " ".join(WordTokenizer(9).split_up(text)) == words
+
+
+@given(text=st.text("ab1_'’-.,([{)]} \u0301\u200c\u200d\ufe0f👧🏽❤नी\"", max_size=20))
+def test_words_and_signs_come_back_as_they_were_written(text: str) -> None:
+    tokenizer = WordTokenizer(99)
+    found = tokenizer.split_up(clean(text))
+    assert tokenizer.split_up(tokenizer.join(found)) == found
+    again = tokenizer.split_up(tokenizer.join(found[::-1]))
+    assert again == found[::-1]  # in any order
 
 
 @given(text=st.text("ab'-.,3_<unk> ("))

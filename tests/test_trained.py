@@ -159,10 +159,20 @@ def test_weights_that_are_not_finite_are_told(vae: TrainedModel, files: list[Pat
 def test_wrong_input_is_told_in_one_line(vae: TrainedModel, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="latent size is 8"):
         vae.decode(np.zeros((2, 9)))
-    with pytest.raises(OptionError, match="at least 2"):
+    with pytest.raises(OptionError, match="between 2 and"):
         vae.interpolate(tune(60), tune(61), steps=1)
-    with pytest.raises(OptionError, match="at least 1"):
-        vae.sample(0)
+    for n in (0, 10**7):
+        with pytest.raises(OptionError, match="between 1 and 1,000,000"):
+            vae.sample(n)
+    for wrong_kind in (
+        lambda: vae.sample(2.5),
+        lambda: vae.sample(1, seed="x"),
+        lambda: vae.interpolate(tune(60), tune(61), steps=2.5),
+        lambda: vae.encode(None),
+        lambda: vae.decode("latents.npz"),
+    ):
+        with pytest.raises(TypeError, match=r"whole number|give"):
+            wrong_kind()
     for wrong in ({"temperature": -0.1}, {"temperature": float("nan")}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.1}):
         with pytest.raises(OptionError, match="must be"):
             vae.sample(1, **wrong)

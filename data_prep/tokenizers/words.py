@@ -1,8 +1,8 @@
 """Words as ids. How a text is split into words:
 
     "punctuation"   runs of letters, digits and _, with apostrophes and hyphens inside (don't, rock'n'roll, well-known),
-                    with points and commas between digits (3.5, 1,000); every other sign alone. Written again with a
-                    blank between any two, but none before , . ; : ! ? ) ] } and none after ( [ {
+                    with points and commas between digits (3.5, 1,000); every other sign alone, or as emoji are joined.
+                    Written again with a blank between any two, but none before , . ; : ! ? ) ] } and none after ( [ {
     "spaces"        at blanks alone, for text that was split before, as the Penn Treebank files are
 
 Of "punctuation" the signs lose what blanks were around them: 'say "no" .' is written 'say " no ".', which splits into
@@ -25,7 +25,8 @@ from data_prep.tokenizers.text import SPECIALS, UNK, VocabularyTokenizer
 SPLITS = ("punctuation", "spaces")
 
 _NO_BLANK = re.compile(r" (?=[,.;:!?)\]}])|(?<=[(\[{]) ")
-_JOINERS = "\u200c\u200d"  # shape the letters beside them, in Persian or Hindi
+_JOINERS = "\u200c\u200d"  # shape the letters beside them, in Persian or Hindi; the second one joins emoji, too
+_SKINS = "\U0001f3fb-\U0001f3ff"  # colours of an emoji
 
 
 @cache
@@ -33,7 +34,10 @@ def _pattern(ascii_alone: bool) -> re.Pattern[str]:
     """A word or a sign. Unicode's marks, vowel signs and accents, belong to the letter before them; \\w has none."""
     marks = "".join(chr(c) for c in range(0x300, 0x1F000) if unicodedata.category(chr(c)).startswith("M"))
     letters = r"\w+" if ascii_alone else rf"\w[\w{marks}{_JOINERS}]*"  # the former is four times as fast
-    return re.compile(rf"{SPECIALS[UNK]}|{letters}(?:(?:['’-]|(?<=\d)[.,](?=\d)){letters})*|\S")
+    # emoji are joined, and get marks; what is written without a blank after it, ( [ {, must stay alone
+    more = rf"[{marks}{_SKINS}]*"
+    sign = r"\S" if ascii_alone else rf"[(\[{{]|\S{more}(?:{_JOINERS[1]}[^\s\w([{{]{more})*"
+    return re.compile(rf"{SPECIALS[UNK]}|{letters}(?:(?:['’-]|(?<=\d)[.,](?=\d)){letters})*|{sign}")
 
 
 @dataclass(frozen=True)
