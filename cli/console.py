@@ -111,10 +111,8 @@ def _ended_like_interrupted() -> Iterator[None]:
 def usage_message(error: Any) -> str:
     """A usage error of Typer's in one line: the option, what is wrong, where to read on."""
     message = error.format_message()
-    if (
-        name := next((given for given in sys.argv[1:] if given[:1] == "-" and os.path.exists(given)), None)
-    ) is not None:
-        message = f"{message.rstrip('.')}; if the file {name} is meant, write ./{name}"
+    for file in [given for given in sys.argv[1:] if given.startswith("-") and os.path.exists(given)][:1]:
+        message = f"{message.rstrip('.')}; if the file {file} is meant, write ./{file}"
     if isinstance(error, typer.BadParameter) and error.message and error.param is not None:
         message = f"{option_name(error.param)}: {error.message}"
     command = error.ctx.command_path if getattr(error, "ctx", None) else PROGRAM

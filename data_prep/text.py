@@ -2,8 +2,8 @@
 
 A file is read as a stream, .gz too, so that neither its size nor that of a line matters. Lines end as they do anywhere
 (\\n, \\r\\n, \\r). A sentence is *clean*: each run of blanks, control characters and marks of direction one blank, none
-at its ends, and letters in Unicode's composed form (NFC), but for words of more than a thousand characters. What else is
-told of a line:
+at its ends, and letters in Unicode's composed form (NFC), but for words of more than a thousand characters. What else
+is told of a line:
 
     empty       nothing is left of it; it is no sentence
     with NUL    binary data, or UTF-16 read as something else; it is no sentence

@@ -55,6 +55,7 @@ class Optimization:
         self.annealing_steps = training.annealing_steps
         if training.annealing_epochs is not None:
             self.annealing_steps = max(1, round(training.annealing_epochs * steps_per_epoch))
+        self._running = [buffer for name, buffer in model.named_buffers() if name.endswith(RUNNING)]
         self.renew()
         self.adversary = None
         if training.adversarial:
@@ -181,7 +182,7 @@ class Optimization:
 
     def _move(self, parts: Sequence[Batch], phase_step: int, *number: int) -> tuple[Tensor, list[Tensor], Tensor]:
         """Pass, gradient and new weights; the figures of a batch, the z (B, Z) of each part, and whether it counts."""
-        averages = _RunningAverages(self.model)
+        averages = _RunningAverages(self._running)
         figures, latents = self._backward(parts, averages, self.beta(phase_step), phase_step, *number)
         finite = update(self.optimizer, figures[0], self.training.clip, self.raised)
         averages.finish(self.world, finite)
@@ -244,10 +245,10 @@ def _figures(terms: Terms, loss: Tensor, beta: float, batch: Batch) -> Tensor:
 class _RunningAverages:
     """Those of batch normalisation, if there is any: moved once a batch, by the mean of what its parts say."""
 
-    def __init__(self, model: nn.Module) -> None:
-        self._averages = [average for name, average in model.named_buffers() if name.endswith(RUNNING)]
-        self._before = [average.clone() for average in self._averages]
-        self._sums = [torch.zeros_like(average) for average in self._averages]
+    def __init__(self, averages: list[Tensor]) -> None:
+        self._averages = averages
+        self._before = [average.clone() for average in averages]
+        self._sums = [torch.zeros_like(average) for average in averages]
 
     def add(self, share: float) -> None:
         """After the pass of a part."""
