@@ -10,7 +10,9 @@ written small unless the five books never write it so inside a sentence (The LOR
 """
 
 import re
+import shutil
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +75,8 @@ def uncapitalised(line: str, small: set[str]) -> str:
 
 def main() -> None:
     """Write one file for each book."""
+    if shutil.which("bible") is None:
+        sys.exit("make.py: the command bible is missing: apt-get install bible-kjv, of Debian")
     books = {name: verses(reference) for name, reference in BOOKS.items()}
     small = written_small([verse for book in books.values() for verse in book])
     for name, book in books.items():
