@@ -111,7 +111,7 @@ def _ended_like_interrupted() -> Iterator[None]:
 def usage_message(error: Any) -> str:
     """A usage error of Typer's in one line: the option, what is wrong, where to read on."""
     message = error.format_message()
-    for file in [given for given in sys.argv[1:] if given.startswith("-") and os.path.exists(given)][:1]:
+    if file := next((given for given in sys.argv[1:] if given.startswith("-") and os.path.exists(given)), None):
         message = f"{message.rstrip('.')}; if the file {file} is meant, write ./{file}"
     if isinstance(error, typer.BadParameter) and error.message and error.param is not None:
         message = f"{option_name(error.param)}: {error.message}"

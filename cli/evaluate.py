@@ -2,10 +2,10 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +14,7 @@ from cli.console import note, say
 from cli.data_options import Programs
 from cli.options import choice
 from cli.outputs import refuse_existing
-from data_prep.files import atomic
+from data_prep.files import atomic, tune_of
 from data_prep.wording import count
 from seqvae.config import PRECISIONS, TEXT
 from seqvae.errors import OptionError
@@ -98,21 +98,16 @@ def evaluate(
         split = split or "test"
         with _dataset(sources, vae, split, programs) as dataset:
             figures = vae.evaluate(dataset, split, samples, seed, progress=True)
-    if json_file is not None:
-        about = {"model": vae.name, "sources": sources, "split": split, "seed": seed, "samples": samples}
-        _write(json_file, force, about, figures)
     say(f"model {vae.name} on {'' if whole else f'the {split} split of '}{', '.join(sources)}")
     for name in sorted(figures, key=list(MEANINGS).index):
         say(f"  {name:22} {figures[name]:10.4f}   {MEANINGS[name]}")
     if json_file is not None:
+        plain = {name: value if math.isfinite(value) else None for name, value in figures.items()}
+        about = {"model": vae.name, "sources": sources, "split": split, "seed": seed}
+        refuse_existing([json_file], force, "--json")
+        with atomic(json_file) as temporary:
+            temporary.write_text(json.dumps(about | {"samples": samples, "figures": plain}, indent=1) + "\n")
         say(f"the figures are in {json_file}")
-
-
-def _write(file: Path, force: bool, about: Mapping[str, Any], figures: Mapping[str, float]) -> None:
-    plain = {name: value if math.isfinite(value) else None for name, value in figures.items()}
-    refuse_existing([file], force, "--json")  # once more: something may stand there by now
-    with atomic(file) as temporary:
-        temporary.write_text(json.dumps({**about, "figures": plain}, indent=1) + "\n")
 
 
 def _is_dataset(sources: Sequence[str]) -> bool:
@@ -144,6 +139,9 @@ def _dataset(sources: Sequence[str], vae: "TrainedModel", split: str, programs: 
             note(f"model {vae.name} was trained on another dataset: what it has seen may be in any split of this one")
         yield Path(sources[0])
         return
+    for source in sources:
+        if tune_of(source)[1] is not None:
+            raise OptionError(f"{source}: a book is split by its tunes; give the whole file")
     with TemporaryDirectory(prefix="seqvae-") as folder:
         place = Path(folder, "dataset")
         chosen = melody_options(vae.config, programs)

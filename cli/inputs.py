@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -35,16 +36,11 @@ def find(items: Sequence[str], vae: "TrainedModel") -> list[Given]:
         InputError: a path is missing, is of the other kind, or leads to nothing.
     """
     if vae.kind != TEXT:
-        files: list[Path] = []
-        tunes: list[Given] = []  # of books
-        for item in items:
-            if tune_of(item)[1] is not None:
-                tunes.append(Given(item, item))
-                continue
-            if not os.path.exists(item):
-                vae.read(item)  # which tells why not, whether it was meant as a file or as a sentence
-            files.append(Path(item))
-        return [Given(source.path, source.name) for source in (named_sources(files) if files else [])] + tunes
+        taken: dict[str, Given] = {}
+        for of_book, some in groupby(items, lambda item: tune_of(item)[1] is not None):
+            for each in map(_tune, some) if of_book else _music(list(some), vae):
+                taken.setdefault(os.path.abspath(each.item), each)
+        return list(taken.values())
     found: list[Given] = []
     for item in items:
         if is_path(item):
@@ -52,6 +48,19 @@ def find(items: Sequence[str], vae: "TrainedModel") -> list[Given]:
         else:
             found.append(Given(item, item))
     return found
+
+
+def _tune(item: str) -> Given:
+    """A tune of a book: dir/book.abc#2, called book-2.abc."""
+    path, number = tune_of(item)
+    return Given(item, f"{path.stem}-{number}{path.suffix}")
+
+
+def _music(items: Sequence[str], vae: "TrainedModel") -> list[Given]:
+    for item in items:
+        if not os.path.exists(item):
+            vae.read(item)  # which tells why not, whether it was meant as a file or as a sentence
+    return [Given(source.path, source.name) for source in named_sources([Path(item) for item in items])]
 
 
 def file_names(found: Sequence[Given]) -> list[str]:

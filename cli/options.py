@@ -185,7 +185,9 @@ Encoding = Annotated[
 Items = Annotated[
     list[str],
     typer.Argument(
-        metavar="ITEM", help="Files or folders; for a model of text quoted sentences too.", show_default=False
+        metavar="ITEM",
+        help="Files or folders, tunes of a book (tunes.abc#2); for a model of text quoted sentences too.",
+        show_default=False,
     ),
 ]
 

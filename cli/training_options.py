@@ -1,6 +1,7 @@
 """The options of train that change the model and its training; those that are left out have the preset's values."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -148,6 +149,7 @@ def with_training_options(config: Config, given: Mapping[str, Any]) -> Config:
         training=config.training.changed(changes | {"final_learning_rate": last}),
     )
     _refuse_idle(changed, given)
+    _refuse_what_delta_has(changed, given["free_bits"])
     return changed
 
 
@@ -167,6 +169,18 @@ def _refuse_what_phases_set(config: Config, changes: Mapping[str, Any], given: M
                 f"{option}: the phases of preset {config.name} set it; write the preset to a file with "
                 f"`seqvae presets {config.name} > mine.toml`, change it there and give --preset mine.toml"
             )
+
+
+def _refuse_what_delta_has(config: Config, free_bits: float | None) -> None:
+    """Free bits that a posterior with a minimum rate says in any case would change nothing."""
+    model = config.model
+    if not free_bits or model.posterior != "delta" or not model.latent_size:
+        return
+    total = any(training.free_bits_per == "total" for _, training in config.stages())
+    least = model.minimum_rate / (1 if total else model.latent_size) / math.log(2.0)
+    if free_bits <= least:
+        told = f"must be above {least:.4g} bits, which --posterior delta has in any case, or left out"
+        raise OptionError(f"--free-bits {free_bits:g}: {told}")
 
 
 def _refuse_idle(config: Config, given: Mapping[str, Any]) -> None:

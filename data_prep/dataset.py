@@ -156,7 +156,7 @@ def open_dataset(path: Path) -> Dataset:
     dataset = Dataset(path, tokenizer, info)
     try:
         dataset.summary()
-        _MAKERS[tokenizer.kind].check(dataset.settings())
+        _MAKERS[tokenizer.kind].check(info["options"])
     except (KeyError, TypeError, ValueError, AttributeError, InputError) as error:
         raise InputError(f"{path / INFO_FILE} is damaged ({error!r}); prepare it anew") from None
     for name in SPLITS:

@@ -69,12 +69,14 @@ def examples(path: Path, options: MelodyOptions, tune: int | None = None) -> lis
     """
     path = Path(path)
     pieces, failed = read_all(path)
-    if tune is not None and tune not in pieces:
+    if pieces and tune is not None and tune not in pieces:
         there = ", ".join(map(str, list(pieces)[:_MOST_TOLD])) + ", ..." * (len(pieces) > _MOST_TOLD)
-        raise InputError(f"{path}#{tune}: no such tune can be read; there is {there}")
+        raise InputError(f"{path}#{tune}: there is no such tune, or it cannot be read; others are {there}")
     found: list[Example] = []
     reasons: list[str] = []
-    for number, piece in pieces.items() if tune is None else [(tune, pieces[tune])]:
+    for number, piece in pieces.items():
+        if tune not in (None, number):
+            continue
         source = f"{path}#{number}" if len(pieces) + len(failed) > 1 else str(path)
         try:
             found += _of_piece(piece, source, options)
@@ -87,11 +89,11 @@ def examples(path: Path, options: MelodyOptions, tune: int | None = None) -> lis
 
 
 def of_first_tune(found: list[Example]) -> list[Example]:
-    """Of sequences from a music file those of its first tune; where there are more, the first one tells."""
+    """Of sequences from a music file those of the first tune that gave some; where there are more, each tells."""
     sources = list(dict.fromkeys(example.source for example in found))
     if len(sources) == 1:
         return found
-    told = f"the first of {len(sources):,} tunes in its file; for another name it, like {sources[1]}"
+    told = f"the first of {len(sources):,} tunes that can be used; for another name it, like {sources[1]}"
     return [
         replace(example, remark="; ".join(filter(None, [example.remark, told])))
         for example in found

@@ -35,9 +35,10 @@ def plain(options: MelodyOptions) -> dict[str, Any]:
     return dataclasses.asdict(options) | {"meter": meters.name(options.meter), "programs": sorted(options.programs)}
 
 
-def check(settings: dict[str, Any]) -> None:
-    """Raises InputError for settings, as people write them, that no dataset was made with."""
-    MelodyOptions.parse(*(settings[name] for name in ("meter", "bars", "pair_bars", "programs")))
+def check(options: dict[str, Any]) -> None:
+    """Raises InputError for options in JSON that no dataset was made with."""
+    meter, playing = meters.parse_meter(options["meter"]), frozenset(options["programs"])
+    MelodyOptions(**(options | {"meter": meter, "programs": playing}))
 
 
 def build(job: Job, options: MelodyOptions) -> Made:

@@ -23,6 +23,12 @@ def parse(text: str) -> frozenset[int]:
     return frozenset(found)
 
 
+def check(programs: frozenset[int]) -> None:
+    """Raises InputError where some are none of MIDI's."""
+    for wrong in programs - set(range(HIGHEST + 1)):
+        raise InputError(f"program {wrong!r}: MIDI has 0 to {HIGHEST}")
+
+
 def text(programs: frozenset[int]) -> str:
     """{0, 1, 2, 40} -> "0-2,40"; the reverse of `parse`."""
     starts = [number for number in sorted(programs) if number - 1 not in programs]

@@ -1,9 +1,9 @@
 """Text files as sentences: a line is a sentence.
 
 A file is read as a stream, .gz too, so that neither its size nor that of a line matters. Lines end as they do anywhere
-(\\n, \\r\\n, \\r). A sentence is *clean*: each run of blanks, control characters and marks of direction one blank, none
-at its ends, and letters in Unicode's composed form (NFC), but for words of more than a thousand characters. What else
-is told of a line:
+(\\n, \\r\\n, \\r). A sentence is *clean*: each run of blanks and control characters one blank, none at its ends, no
+marks of direction, and letters in Unicode's composed form (NFC), but for words of more than a thousand characters. What
+else is told of a line:
 
     empty       nothing is left of it; it is no sentence
     with NUL    binary data, or UTF-16 read as something else; it is no sentence
@@ -31,9 +31,8 @@ MOST = 1 << 20  # characters of a line
 
 _BLOCK = 1 << 18  # bytes
 _LONGEST_COMPOSED = 1000  # characters; composing takes time in the square of the number of accents in a row
-_NO_TEXT = re.compile(  # controls, marks of direction, byte order marks, half characters
-    r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-)
+_NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ufeff\ud800-\udfff]")  # controls, byte order marks, half characters
+_DIRECTIONS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # of writing; one alone turns a line round
 _IDLE: dict[str, dict[str, Any]] = {  # what means nothing for a tokenizer, and must have these values
     "words": {},
     "characters": {"split": "punctuation"},
@@ -106,8 +105,9 @@ class Line:
 
 def clean(text: str) -> str:
     """A text as a sentence: one line, single blanks."""
-    words = _NO_TEXT.sub(" ", text).split()
-    return " ".join(words if text.isascii() else map(_composed, words))
+    if text.isascii():
+        return " ".join(_NO_TEXT.sub(" ", text).split())
+    return " ".join(map(_composed, _NO_TEXT.sub(" ", _DIRECTIONS.sub("", text)).split()))
 
 
 def _composed(word: str) -> str:

@@ -43,9 +43,9 @@ def plain(options: TextOptions) -> dict[str, Any]:
     return dataclasses.asdict(options)
 
 
-def check(settings: dict[str, Any]) -> None:
-    """Raises InputError for settings that no dataset was made with."""
-    TextOptions(**settings)
+def check(options: dict[str, Any]) -> None:
+    """Raises InputError for options in JSON that no dataset was made with."""
+    TextOptions(**options)
 
 
 def build(job: Job, options: TextOptions) -> Made:

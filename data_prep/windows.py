@@ -41,6 +41,7 @@ class MelodyOptions:
         steps_per_bar(self.meter)
         if self.bars < 1:
             raise InputError(f"windows of {self.bars} bars: at least 1 is needed")
+        programs.check(self.programs)
 
     @classmethod
     def parse(cls, meter: str, bars: int, pair_bars: bool, playing: str) -> "MelodyOptions":

@@ -110,8 +110,18 @@ def _settings(header: dict[str, Any], path: Path) -> Config:
 
 
 def _damaged(path: Path, reason: Exception | str) -> ModelError:
-    told = " ".join(str(reason).split())
-    return ModelError(f"{path} is a damaged seqvae model ({told[:MOST_TOLD]}{'...' * (len(told) > MOST_TOLD)})")
+    return ModelError(f"{path} is a damaged seqvae model ({_short(reason)})")
+
+
+def no_state(path: Path, reason: Exception | str) -> ModelError:
+    """What to raise for a training state that cannot be gone on from."""
+    return ModelError(f"{path} is damaged and cannot be resumed ({_short(reason)})")
+
+
+def _short(reason: Exception | str) -> str:
+    """On one line, of no more than it takes to understand."""
+    told = " ".join(str(reason).split()) or type(reason).__name__
+    return told if len(told) <= MOST_TOLD else f"{told[:MOST_TOLD]}..."
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -160,10 +170,10 @@ def load_state(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as parts:
             if wrong := parts.testzip():  # torch does not look at checksums
-                raise zipfile.BadZipFile(wrong)
+                raise ValueError(f"its part {wrong} has changed")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise ModelError(f"{path} is damaged and cannot be resumed ({type(error).__name__})") from None
+        raise no_state(path, error) from None
     if not isinstance(state, dict) or state.get("format") != STATE_FORMAT:
         raise ModelError(f"{path} was written by another version of seqvae; begin again with --force")
     return state

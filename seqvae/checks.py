@@ -63,7 +63,6 @@ def check(config: Config) -> None:
         _check_values(training)
         _check_training(training)
         _check_latents(training, config.model)
-        _check_free_bits(training, config.model)
         _check_whiten(training, config.model)
 
 
@@ -148,15 +147,6 @@ def _check_latents(training: TrainConfig, model: ModelConfig) -> None:
             raise OptionError(f"--{settings.spelled(option)}: a model without latents has none for it")
     if model.posterior != "gaussian":
         raise OptionError(f"--posterior {model.posterior}: a model without latents has no posterior")
-
-
-def _check_free_bits(training: TrainConfig, model: ModelConfig) -> None:
-    """What a posterior says at least in any case, free bits cannot be less than: they would change nothing."""
-    if not (training.free_bits and model.latent_size and model.posterior == "delta"):
-        return
-    least = model.minimum_rate / (1 if training.free_bits_per == "total" else model.latent_size) / math.log(2.0)
-    allowed = f"above {least:.4g} bits, which --posterior delta has in any case, or left out"
-    _require(training.free_bits > least, "free_bits", training.free_bits, allowed)
 
 
 def _check_whiten(training: TrainConfig, model: ModelConfig) -> None:

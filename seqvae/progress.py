@@ -38,6 +38,8 @@ class Progress:
                 isinstance(number, kinds) and (name in ("best", "information") or number >= 0) for number in numbers
             ):
                 raise ValueError(f"{name} = {value!r}")
+        if saved["began"].keys() != usual["began"].keys() or (saved["best"] and "elbo" not in saved["best"]):
+            raise ValueError("what it was when the phase began, or at its best, is not told")
         return cls(**saved)
 
     @property

@@ -20,12 +20,12 @@ import torch
 from seqvae import __version__
 from seqvae.averaging import WeightAverage
 from seqvae.batch import Batch
-from seqvae.checkpoint import Origin, load_model, load_state, save_model, save_state
+from seqvae.checkpoint import Origin, load_model, load_state, no_state, save_model, save_state
 from seqvae.config import TEXT, Config, ModelConfig, TrainConfig, spelled
 from seqvae.data import SequenceData, check_validates
 from seqvae.devices import autocast, choose_device, choose_precision, out_of_memory
 from seqvae.distributed import World
-from seqvae.errors import ModelError, OptionError, TrainingError
+from seqvae.errors import OptionError, TrainingError
 from seqvae.metrics import Averages, MetricsLog
 from seqvae.optimization import Optimization
 from seqvae.progress import Progress
@@ -238,15 +238,14 @@ def _as_saved(path: Path) -> Iterator[None]:
     except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError, OptionError) as error:
         if isinstance(error, RuntimeError) and out_of_memory(error):
             raise
-        told = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ModelError(f"{path} is damaged and cannot be resumed ({told})") from None
+        raise no_state(path, f"{type(error).__name__}: {error}") from None
 
 
 def _read_state(path: Path) -> dict[str, Any]:
     """What `Run.save` has written. Raises ModelError as `load_state` does."""
     state = load_state(path)
     if lacking := {"model", "optimization", "sums", "average", "done", "dataset", "config"} - state.keys():
-        raise ModelError(f"{path} is damaged and cannot be resumed (it has no {', no '.join(sorted(lacking))})")
+        raise no_state(path, f"it has no {', no '.join(sorted(lacking))}")
     return state
 
 

@@ -49,7 +49,7 @@ def _nll(hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, V
     """nll (N), exponentials in the type and of the length of `weight`, of which V count, and their sums (N)."""
     exact = torch.promote_types(weight.dtype, torch.float32)
     array = _logits(hidden, weight, bias)
-    target = array.gather(1, targets.unsqueeze(1)).squeeze(1).to(exact)
+    target = array[:, :V].gather(1, targets.unsqueeze(1)).squeeze(1).to(exact)
     if array.device.type == "cpu":  # for what a GPU finds in them everybody would have to wait
         sums = _summed(array.exp_()[:, :V], exact)
         if bool(((sums > LEAST) & (sums < MOST)).all()):

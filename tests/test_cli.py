@@ -753,14 +753,21 @@ def test_a_tune_of_a_book_is_named_by_its_number(seqvae: Run) -> None:
     Path("book.abc").write_text(BOOK)
     code, _, err = seqvae("reconstruct", "book.abc", *TINY, "--out", "first")
     assert (code, err.count("\n")) == (0, 1)
-    assert "book.abc#1: the first of 2 tunes in its file; for another name it, like book.abc#2" in err
+    assert "book.abc#1: the first of 2 tunes that can be used; for another name it, like book.abc#2" in err
     code, _, err = seqvae("reconstruct", "book.abc", "--bar", 3, *TINY, "--out", "none")
     assert (code, err) == (2, "seqvae: --bar 3: book.abc#1 has windows at bar 1\n")
     assert "1 reconstruction" in succeed(seqvae("reconstruct", "book.abc#2", "--bar", 3, *TINY, "--out", "second"))
     code, _, err = seqvae("interpolate", "book.abc#2", "book.abc#3", *TINY)
-    assert (code, err) == (1, "seqvae: book.abc#3: no such tune can be read; there is 1, 2\n")
-    succeed(seqvae("encode", "book.abc#2", *TINY, "--out", "z.npz"))
-    assert set(Latents.load(Path("z.npz")).source) == {"book.abc#2"}
+    assert code == 1
+    assert err == "seqvae: book.abc#3: there is no such tune, or it cannot be read; others are 1, 2\n"
+    order = ["book.abc#2", "@a.mid", "book.abc#1", "./book.abc#2"]
+    succeed(seqvae("encode", *order, *TINY, "--out", "z.npz"))
+    sources = list(dict.fromkeys(Path(source).name for source in Latents.load(Path("z.npz")).source))
+    assert sources == ["book.abc#2", "a.mid", "book.abc#1"]
+    succeed(seqvae("reconstruct", "./book.abc#2", "book.abc#1", *TINY, "--out", "both"))
+    assert {"book-1.mid", "book-2.mid"} < files(Path("both")).keys()
+    code, _, err = seqvae("evaluate", "book.abc#2", *TINY)
+    assert (code, err) == (2, "seqvae: book.abc#2: a book is split by its tunes; give the whole file\n")
 
 
 def test_in_a_folder_bad_files_are_told_counted_and_left_out(seqvae: Run) -> None:

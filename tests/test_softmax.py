@@ -55,6 +55,11 @@ def test_logits_of_any_level_neither_overflow_nor_vanish(parts: dict[str, torch.
         torch.testing.assert_close(one, other, atol=2e-3 * other.abs().max().item(), rtol=1e-3)
 
 
+def test_a_target_beyond_the_vocabulary_is_no_padding() -> None:
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        token_nll(torch.zeros(1, 1), torch.ones(softmax.ALIGNED + 1, 1), None, torch.tensor([softmax.ALIGNED + 2]))
+
+
 def test_what_is_not_a_number_is_none_in_the_end() -> None:
     hidden, weight = torch.tensor([[1.0], [float("nan")]]), torch.tensor([[2.0], [1.0]])
     found = token_nll(hidden, weight, None, torch.tensor([0, 1]))

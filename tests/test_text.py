@@ -76,7 +76,7 @@ def test_a_clean_sentence_is_one_line_of_single_blanks(content: str) -> None:
 
 def test_what_cleaning_does() -> None:
     assert clean("  cafe\u0301\t\tau\u00a0 lait\x07\u2028\ufeff ") == "caf\u00e9 au lait"
-    assert clean("\u202ea \u2066b\u2069\u200f c") == "a b c"
+    assert clean("\u202ea \u2066b\u2069\u200f c a\u200eb") == "a b c ab"
     assert clean("a \udce9 b") == "a b"  # half a character, as a terminal's wrong encoding gives
 
 

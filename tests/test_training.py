@@ -305,6 +305,8 @@ def test_a_training_state_that_lacks_something_is_told(dataset: Path, tmp_path: 
         ("done", {"step": -5}),
         ("done", {"phase": 7}),
         ("done", {"best": 1.0}),
+        ("done", {"best": {"x": 1.0}}),
+        ("done", {"began": {}}),
         ("done", {"of a later version": 1}),
     ],
 )
