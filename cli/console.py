@@ -64,6 +64,10 @@ def run(app: Callable[..., Any]) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files hold anything; stderr is like this already
     try:
+        os.getcwd()
+    except FileNotFoundError:
+        return _fail("the folder in which this runs is not there any more: go to another one", FAILURE)
+    try:
         with _ended_like_interrupted():
             status = app(prog_name=PROGRAM, standalone_mode=False)
     except UsageError as error:

@@ -14,6 +14,7 @@ from data_prep.errors import InputError
 from data_prep.files import TEXT_SUFFIXES, find_sources
 from seqvae.config import (
     LONG,
+    MOST_LENGTH,
     MUSIC,
     MUSIC_OPTIONS,
     SETTINGS,
@@ -84,7 +85,8 @@ MinCount = Annotated[
     ),
 ]
 MaxLength = Annotated[
-    int | None, typer.Option(metavar="N", callback=at_least(1), help="Text: words (characters) of a sentence at most.")
+    int | None,
+    typer.Option(metavar="N", callback=between(1, MOST_LENGTH), help="Text: words (characters) of a sentence at most."),
 ]
 Long = Annotated[str | None, choice(LONG, "Text: what happens to sentences longer than --max-length.")]
 Words = Annotated[str | None, choice(WORDS, "Text: split words and signs, or at blanks alone.")]

@@ -67,7 +67,7 @@ def workplace(out: Path, state: str) -> Iterator[Workplace]:
 def _begin(place: Workplace, state: str) -> None:
     """Keep what an earlier run has read, if it was of the same."""
     file = place.path / "state"
-    if not file.exists() or file.read_text(encoding="utf-8") != state:
+    if not file.exists() or file.read_bytes() != state.encode():
         remove(place.shards)
         file.write_text(state, encoding="utf-8")
     for unfinished in (place.dataset, place.path / "replaced"):

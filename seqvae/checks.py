@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from seqvae import config as settings
-from seqvae.config import Config, DataConfig, ModelConfig, Phase, TrainConfig
+from seqvae.config import MOST_LENGTH, Config, DataConfig, ModelConfig, Phase, TrainConfig
 from seqvae.errors import OptionError
 
 MOST = 1e30  # of any number with a fraction: what is made of it still fits into 32 bits
+MOST_WHOLE = 2**31 - 1
 MOST_RATE = 40.0  # nats of a dimension: its scale is e^-40, the square of which fp32 still holds
 MOST_GAMMA = 1e3
 _WHOLE_FROM_1 = (
@@ -73,6 +74,7 @@ def _check_values(section: DataConfig | ModelConfig | TrainConfig | Phase) -> No
             continue
         _require(not isinstance(value, float) or math.isfinite(value), option, value, "finite")
         _require(not isinstance(value, float) or value <= MOST, option, value, f"at most {MOST:g}")
+        _require(not isinstance(value, int) or value <= MOST_WHOLE or option == "seed", option, value, "below 2^31")
         if option in _WHOLE_FROM_1:
             _require(value >= 1, option, value, "at least 1")
         elif option in _ABOVE_0:
@@ -103,6 +105,7 @@ def _check_posterior(model: ModelConfig) -> None:
 
 def _check_data(data: DataConfig) -> None:
     """Settings of text mean nothing for music, and the other way round."""
+    _require(data.max_length <= MOST_LENGTH, "max_length", data.max_length, f"at most {MOST_LENGTH:,}")
     size = data.vocabulary_size
     _require(size is None or size >= 5, "vocabulary_size", size, "at least 5, four ids being special")
     usual = DataConfig()

@@ -33,9 +33,13 @@ def latents(z: np.ndarray | Tensor | Latents, size: int, model: str) -> Tensor:
 
     Raises ModelError for another shape, or numbers that are not finite.
     """
-    if isinstance(z, str | PathLike):
-        raise TypeError(f"{str(z)!r} is a name: give latents (N, {size}), what encode gave, or Latents.load of a file")
+    if z is None or isinstance(z, str | PathLike):
+        raise TypeError(
+            f"{z!r} is not what is decoded: give latents (N, {size}), what encode gave, or Latents.load of a file"
+        )
     z = z.mean if isinstance(z, Latents) else z
+    if z.is_complex() if isinstance(z, Tensor) else np.iscomplexobj(z):
+        raise TypeError("latents are real numbers, and these are complex")
     z = torch.as_tensor(z if isinstance(z, Tensor) else np.ascontiguousarray(z, np.float32))
     z = z.detach().float()
     z = z.unsqueeze(0) if z.ndim == 1 else z

@@ -74,16 +74,16 @@ class Latents:
     @classmethod
     def _of(cls, found: dict[str, np.ndarray], path: Path) -> "Latents":
         mean = found.get("mean")
-        if mean is None or mean.ndim != 2 or not np.issubdtype(mean.dtype, np.floating) or not len(mean):
-            raise ModelError(f"{path} has no latents in it: expected an array 'mean' of shape (N, Z)")
+        if mean is None or mean.ndim != 2 or not _real(mean) or not len(mean):
+            raise ModelError(f"{path} has no latents in it: expected an array 'mean' of shape (N, Z), of numbers")
         mean = _single(mean)
         if not np.isfinite(mean).all():
             raise ModelError(f"{path}: 'mean' has values that are not finite")
         N = len(mean)
         kind = TEXT if PLACE[TEXT] in found else MUSIC
-        for name in ("scale", "source", PLACE[kind], "tempo"):
-            if name in found and len(np.atleast_1d(found[name])) != N:
-                raise ModelError(f"{path}: '{name}' has {len(np.atleast_1d(found[name]))} rows, 'mean' has {N}")
+        for name in ("source", PLACE[kind], "tempo"):
+            if name in found and found[name].shape != (N,):
+                raise ModelError(f"{path}: '{name}' has the shape {found[name].shape}, for 'mean' it must be ({N},)")
         scale = found.get("scale", np.zeros_like(mean))
         if scale.shape != mean.shape or not _real(scale) or not _possible_scales(scale := _single(scale)):
             raise ModelError(
@@ -102,7 +102,7 @@ class Latents:
             source=[str(name) for name in found.get("source", np.array([path.stem] * N))],
             place=[int(each) for each in place],
             tempo=[float(tempo) for tempo in found["tempo"]] if "tempo" in found else None,
-            model=str(found.get("model", "")),
+            model=str(model.flat[0]) if (model := found.get("model", np.array(""))).size == 1 else "",
             kind=kind,
         )
 
@@ -126,4 +126,4 @@ def _possible_scales(scale: np.ndarray) -> bool:
 
 def possible_tempos(tempo: np.ndarray) -> np.ndarray:
     """Which of these a MIDI file can hold."""
-    return (tempo >= SLOWEST) & (tempo <= FASTEST) if np.issubdtype(tempo.dtype, np.number) else np.array(False)
+    return (tempo >= SLOWEST) & (tempo <= FASTEST) if _real(tempo) else np.array(False)

@@ -159,8 +159,9 @@ def open_run(
     known = world.by_first(lambda: data.dataset.info["contents"])
     world.by_all(lambda: _check_alike(data, known))
     config, state = world.by_first(lambda: _set_up(config, data, out, lock, resume=resume, force=force, world=world))
+    model = world.by_all(lambda: _fitting(config, device))  # before anything is replaced
+    world.by_first(lambda: _make_folder(out, config, lock, resume=resume, force=force))
     data.use_gpu(device)
-    model = new_model(config).to(device)
     if resume:
         with _as_saved(out / STATE_FILE):
             model.load_state_dict(state["model"])
@@ -183,7 +184,7 @@ def open_run(
 def _set_up(
     config: Config, data: SequenceData, out: Path, lock: FolderLock, *, resume: bool, force: bool, world: World
 ) -> tuple[Config, dict[str, Any]]:
-    """Refuse what cannot be trained, else make the folder; the settings, and the state or the weights to go on from."""
+    """Refuse what cannot be trained; the settings, and the state or the weights to go on from."""
     dataset = data.dataset.path
     check_validates(data.dataset, str(dataset))
     config = data.fitted(config)
@@ -208,10 +209,27 @@ def _set_up(
             state["done"]["best"] = {}  # whatever was the best is gone
     elif config.start_from is not None:
         state["model"] = first_weights(config, data.tokenizer.to_json())  # read before they may be replaced
+    return config, state
+
+
+def _fitting(config: Config, device: torch.device) -> SequenceVAE:
+    """A new model on the device. Raises TrainingError where it is larger than the memory."""
+    try:
+        return new_model(config).to(device)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not out_of_memory(error):
+            raise
+        sizes = ("embedding_size", "encoder_size", "latent_size", "decoder_size")
+        told = ", ".join(f"{name} {getattr(config.model, name)}" for name in sizes)
+        raise TrainingError(
+            f"the model does not fit into the memory of {device}: {told}; choose smaller ones"
+        ) from None
+
+
+def _make_folder(out: Path, config: Config, lock: FolderLock, *, resume: bool, force: bool) -> None:
     _claim(out, lock, resume, force)  # once more: reading weights takes its time
     _open_folder(out.resolve(), config, anew=not resume)
     lock.take(out)
-    return config, state
 
 
 def _check_alike(data: SequenceData, known: str) -> None:

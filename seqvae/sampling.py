@@ -12,6 +12,7 @@ also stands in all places after the end. bos and pad are never said.
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
@@ -37,6 +38,10 @@ class Decoding:
     unknown: bool = False  # sentences may have unknown words in them
 
     def __post_init__(self) -> None:
+        for name in ("temperature", "top_k", "top_p", "beam", "length_penalty"):
+            value, kind = getattr(self, name), Integral if name in ("top_k", "beam") else Real
+            if not isinstance(value, kind) and (value is not None or name in ("temperature", "length_penalty")):
+                raise TypeError(f"{name} {value!r}: a {'whole number' if kind is Integral else 'number'} is needed")
         if not 0.0 <= self.temperature < float("inf"):
             raise OptionError(f"--temperature {self.temperature}: must be 0 or more")
         if self.top_k is not None and self.top_k < 1:

@@ -180,6 +180,19 @@ def test_sigterm_ends_as_ctrl_c_does(seqvae: Run, monkeypatch: pytest.MonkeyPatc
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_a_folder_that_is_gone_is_told(seqvae: Run, tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    os.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    try:
+        assert seqvae("presets")[::2] == (
+            1,
+            "seqvae: the folder in which this runs is not there any more: go to another one\n",
+        )
+    finally:
+        os.chdir(tmp_path)
+
+
 def test_a_file_that_looks_like_an_option_is_told_how_to_be_named(seqvae: Run) -> None:
     Path("-a.mid").touch()
     code, _, err = seqvae("info", "-a.mid")

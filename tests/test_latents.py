@@ -121,6 +121,28 @@ def test_places_are_numbers_that_people_count(tmp_path: Path, bar: float) -> Non
         Latents.load(tmp_path / "z.npz")
 
 
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"tempo": np.array(100.0)}, r"'tempo' has the shape \(\), .* \(1,\)"),
+        ({"tempo": np.full((1, 2), 100.0)}, r"'tempo' has the shape \(1, 2\)"),
+        ({"tempo": np.array([100 + 0j])}, "'tempo' has values that no MIDI file can hold"),
+        ({"bar": np.array(3)}, r"'bar' has the shape \(\)"),
+        ({"source": np.array("a.mid")}, r"'source' has the shape \(\)"),
+    ],
+)
+def test_arrays_of_another_shape_are_told_by_name(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
+    np.savez(tmp_path / "z.npz", mean=np.zeros((1, 2)), **arrays)
+    with pytest.raises(ModelError, match=message):
+        Latents.load(tmp_path / "z.npz")
+
+
+def test_means_may_be_whole_numbers_and_a_model_in_a_list(tmp_path: Path) -> None:
+    np.savez(tmp_path / "z.npz", mean=np.ones((2, 2), int), model=np.array(["melody-2bar"]))
+    found = Latents.load(tmp_path / "z.npz")
+    assert (found.mean.dtype, found.mean.tolist(), found.model) == (np.float32, [[1.0, 1.0]] * 2, "melody-2bar")
+
+
 def test_only_mean_is_needed(tmp_path: Path) -> None:
     np.savez(tmp_path / "z.npz", mean=np.zeros((4, 2)))
     assert len(Latents.load(tmp_path / "z.npz")) == 4

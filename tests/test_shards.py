@@ -172,6 +172,9 @@ def test_other_sources_or_options_begin_anew(tunes: Path, tmp_path: Path, read: 
     data = prepare([folder], tmp_path / "more", OPTIONS)
     assert len(read) == 5
     assert same(data.path, prepare([folder], tmp_path / "fresh", OPTIONS).path)
+    interrupted(folder, tmp_path / "damaged")
+    (tmp_path / ".damaged.making" / "state").write_bytes(b"\xff\xfe\0")
+    assert same(prepare([folder], tmp_path / "damaged", OPTIONS).path, data.path)
 
 
 def test_an_interrupted_run_says_how_to_go_on_and_keeps_the_old_dataset(

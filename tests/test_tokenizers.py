@@ -275,6 +275,16 @@ def test_the_ids_of_a_tokenizer_json_are_its_own() -> None:
     assert tokenizer.to_json() == {"name": "huggingface", "length": 10, "text": made.to_str()}
 
 
+def test_a_tokenizer_json_without_a_piece_for_what_it_does_not_know_says_so() -> None:
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel({"the": 0, "cat": 1}))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer = HuggingFaceTokenizer(10, made.to_str())
+    assert tokenizer.decode(tokenizer.encode("the cat")) == "the cat"
+    for read in (tokenizer.encode, tokenizer.unknown):
+        with pytest.raises(InputError, match=r"cannot read 'the zebra' \(.*\): it needs a piece"):
+            read("the zebra")
+
+
 def test_special_ids_that_a_tokenizer_json_lacks_come_after_its_last() -> None:
     bytes_alone = HuggingFaceTokenizer(10, trained("bytes"))
     size = bytes_alone.vocabulary_size

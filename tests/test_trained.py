@@ -170,8 +170,13 @@ def test_wrong_input_is_told_in_one_line(vae: TrainedModel, tmp_path: Path) -> N
         lambda: vae.interpolate(tune(60), tune(61), steps=2.5),
         lambda: vae.encode(None),
         lambda: vae.decode("latents.npz"),
+        lambda: vae.decode(None),
+        lambda: vae.decode(np.zeros((1, 8), complex)),
+        lambda: vae.sample(1, temperature="1"),
+        lambda: vae.sample(1, temperature=None),
+        lambda: vae.sample(1, top_k=2.5),
     ):
-        with pytest.raises(TypeError, match=r"whole number|give"):
+        with pytest.raises(TypeError, match=r"number|give"):
             wrong_kind()
     for wrong in ({"temperature": -0.1}, {"temperature": float("nan")}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.1}):
         with pytest.raises(OptionError, match="must be"):

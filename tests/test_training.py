@@ -404,6 +404,21 @@ def test_a_run_that_failed_before_its_first_state_is_in_nobody_s_way(
     assert train(adapted(steps=1), dataset, tmp_path / "run").steps == 1
 
 
+def test_a_model_that_does_not_fit_replaces_nothing(dataset: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(adapted(steps=1), dataset, run)
+    before = files(run)
+    huge = dataclasses.replace(CONFIG, model=dataclasses.replace(MODEL, latent_size=2**31 - 1, encoder_size=2**20))
+    with pytest.raises(TrainingError, match=r"the model does not fit into the memory of cpu: .*latent_size 2147483647"):
+        train(huge, dataset, run, force=True)
+    assert files(run) == before
+    with pytest.raises(TrainingError, match="does not fit"):
+        train(huge, dataset, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(OptionError, match=r"latent-size .*: must be below"):
+        train(dataclasses.replace(CONFIG, model=dataclasses.replace(MODEL, latent_size=10**20)), dataset, run)
+
+
 def test_weights_that_became_infinite_are_no_success(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="nothing was learned"):
         train(adapted(steps=4, learning_rate=1e30, clip=1e30), dataset, tmp_path / "run")

@@ -107,7 +107,14 @@ class HuggingFaceTokenizer(TextTokenizer):
     def read(self, text: str) -> list[int]:
         """All ids of a text, whatever its length, without special ones but unk."""
         ends = (self.bos, self.eos, self.pad)
-        return [id for id in self._pieces.encode(text, add_special_tokens=False).ids if id not in ends]
+        return [id for id in self._encoded(text).ids if id not in ends]
+
+    def _encoded(self, text: str) -> Any:
+        try:
+            return self._pieces.encode(text, add_special_tokens=False)
+        except Exception as error:  # of no kind of its own
+            lacks = "it needs a piece for what it does not know, or pieces of bytes"
+            raise InputError(f"the tokenizer.json cannot read {text[:40]!r} ({error}): {lacks}") from None
 
     def write(self, ids: Sequence[int]) -> str:
         """The sentence of ids that hold neither bos nor eos, read and written until it stays."""
@@ -129,7 +136,7 @@ class HuggingFaceTokenizer(TextTokenizer):
 
     def unknown(self, text: str) -> list[str]:
         """The stretches of a text that are read as unk."""
-        found = self._pieces.encode(text, add_special_tokens=False)
+        found = self._encoded(text)
         return [text[a:b] for id, (a, b) in zip(found.ids, found.offsets, strict=True) if id == self.blank]
 
     def to_json(self) -> dict[str, Any]:
