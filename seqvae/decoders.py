@@ -12,7 +12,6 @@ a table, so that little but the recurrent products is left.
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -78,11 +77,6 @@ class LSTMDecoder(nn.Module):
         )
         initialise(self.lstm, self.input.size, config.initialisation)
         self._kept: Kept[StepWeights] = Kept()
-
-    def train(self, mode: bool = True) -> Self:
-        """As any module, and with nothing kept of weights that may be trained by whatever optimizer meanwhile."""
-        self._kept.forget()
-        return super().train(mode)
 
     def forward(self, z: Tensor, tokens: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Teacher-forced logits (B, T, V) of tokens (B, T), each predicted from z (B, Z) and the tokens before it."""

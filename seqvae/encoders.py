@@ -8,7 +8,6 @@ The summary is the last state of each direction, side by side, or the mean or th
 """
 
 from functools import partial
-from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -42,11 +41,6 @@ class LSTMEncoder(nn.Module):
         self.mean = mean_head(config, states)
         self.scale = scale_head(config, states)
         self._kept: Kept[list[int8_lstm.Weights]] = Kept()
-
-    def train(self, mode: bool = True) -> Self:
-        """As any module, and with nothing kept of weights that may be trained by whatever optimizer meanwhile."""
-        self._kept.forget()
-        return super().train(mode)
 
     def forward(self, tokens: Tensor, lengths: Tensor | None = None) -> Normal:
         """tokens (B, T), of which `lengths` (B) count (all, if None) -> q(z|x), with mean and scale (B, Z)."""

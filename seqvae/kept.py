@@ -1,29 +1,32 @@
 """What is made of a module's weights, and is made anew only when they change.
 
 torch counts the changes of a tensor, but not all: a fused optimizer of torch's own leaves none behind, nor does a write
-through `.data` or numpy. So a module that changes between training and use forgets what was kept.
+through `.data` or numpy. So what is kept is forgotten when its module changes between training and use, which a part of
+the module is told.
 """
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from torch import nn
 
 T = TypeVar("T")
 
 
-class Kept(Generic[T]):
-    """The last thing that was made. A copy, of other weights, begins with nothing."""
+class Kept(nn.Module, Generic[T]):
+    """The last thing that was made, a part of the module it is made of. A copy, of other weights, begins with none."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._held: tuple[tuple[object, ...], T] | None = None
 
-    def __getstate__(self) -> dict[str, object]:
-        return {"_held": None}
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_held": None}
 
-    def forget(self) -> None:
-        """Make it anew the next time."""
+    def train(self, mode: bool = True) -> Self:
+        """As any module; what is kept is made anew the next time."""
         self._held = None
+        return super().train(mode)
 
     def get(self, module: nn.Module, make: Callable[[], T], *asked_for: object) -> T:
         """What `make` gives, or gave when the parameters and what is asked for were the same."""
