@@ -9,8 +9,6 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator
-from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +18,8 @@ import torch
 from seqvae import __version__
 from seqvae.averaging import WeightAverage
 from seqvae.batch import Batch
-from seqvae.checkpoint import Origin, load_model, load_state, no_state, save_model, save_state
-from seqvae.config import TEXT, Config, ModelConfig, TrainConfig, spelled
+from seqvae.checkpoint import Origin, load_model, save_model, save_state
+from seqvae.config import TEXT, Config, ModelConfig, TrainConfig
 from seqvae.data import SequenceData, check_validates
 from seqvae.devices import autocast, choose_device, choose_precision, out_of_memory
 from seqvae.distributed import World
@@ -29,6 +27,7 @@ from seqvae.errors import OptionError, TrainingError
 from seqvae.metrics import Averages, MetricsLog
 from seqvae.optimization import Optimization
 from seqvae.progress import Progress
+from seqvae.resuming import as_saved, check_resumable, check_same, read_state
 from seqvae.run_folder import (
     CONFIG_FILE,
     METRICS_FILE,
@@ -159,14 +158,14 @@ def open_run(
     known = world.by_first(lambda: data.dataset.info["contents"])
     world.by_all(lambda: _check_alike(data, known))
     config, state = world.by_first(lambda: _set_up(config, data, out, lock, resume=resume, force=force, world=world))
-    model = world.by_all(lambda: _fitting(config, device))  # before anything is replaced
+    model = world.by_all(lambda: _built(config, device))  # before anything is replaced
     world.by_first(lambda: _make_folder(out, config, lock, resume=resume, force=force))
     data.use_gpu(device)
     if resume:
-        with _as_saved(out / STATE_FILE):
+        with as_saved(out / STATE_FILE):
             model.load_state_dict(state["model"])
-        run = Run(out, config, data, model, device, world, Progress.of(state["done"]))
-        with _as_saved(out / STATE_FILE):
+        run = Run(out, config, data, model, device, world, state["done"])
+        with as_saved(out / STATE_FILE):
             run.optimization.load_state_dict(state["optimization"])
             run.sums.load_state_dict(state["sums"])
             if run.average is not None:
@@ -195,24 +194,21 @@ def _set_up(
     check_spared(out, force, [dataset])
     state: dict[str, Any] = {}
     if resume:
-        state = _read_state(out / STATE_FILE)
-        with _as_saved(out / STATE_FILE):  # what it was trained with, whatever its config.toml says by now
-            before = Config.from_dict(state["config"])
-            Progress.of(state["done"])
-            before.stages()[state["done"]["phase"]]
-        _check_same(before, config, "data", {"dataset", "tokenizer_file"}, out)  # places, the contents of which count
+        state = read_state(out / STATE_FILE)
+        before = state["config"]  # what it was trained with, whatever its config.toml says by now
+        check_same(before, config, "data", {"dataset", "tokenizer_file"}, out)  # places, the contents of which count
         if state["dataset"] != data.dataset.info["contents"]:
             told = f"--resume: {dataset} holds other sequences, or in another order, than {out} was trained on"
             raise OptionError(f"{told}; leave SOURCE out, or name another --out")
-        _check_resumable(before, config, out)
+        check_resumable(before, config, out)
         if not (out / MODEL_FILE).exists():
-            state["done"]["best"] = {}  # whatever was the best is gone
+            state["done"].best = {}  # whatever was the best is gone
     elif config.start_from is not None:
         state["model"] = first_weights(config, data.tokenizer.to_json())  # read before they may be replaced
     return config, state
 
 
-def _fitting(config: Config, device: torch.device) -> SequenceVAE:
+def _built(config: Config, device: torch.device) -> SequenceVAE:
     """A new model on the device. Raises TrainingError where it is larger than the memory."""
     try:
         return new_model(config).to(device)
@@ -246,25 +242,6 @@ def _claim(out: Path, lock: FolderLock, resume: bool, force: bool) -> None:
     check_place(out, resume, force)
     if out.is_dir():
         lock.take(out)
-
-
-@contextmanager
-def _as_saved(path: Path) -> Iterator[None]:
-    """Say of a training state that it is damaged, however that shows."""
-    try:
-        yield
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError, OptionError) as error:
-        if isinstance(error, RuntimeError) and out_of_memory(error):
-            raise
-        raise no_state(path, f"{type(error).__name__}: {error}") from None
-
-
-def _read_state(path: Path) -> dict[str, Any]:
-    """What `Run.save` has written. Raises ModelError as `load_state` does."""
-    state = load_state(path)
-    if lacking := {"model", "optimization", "sums", "average", "done", "dataset", "config"} - state.keys():
-        raise no_state(path, f"it has no {', no '.join(sorted(lacking))}")
-    return state
 
 
 def _usable_device(config: Config, world: World) -> torch.device:
@@ -333,32 +310,3 @@ def _open_folder(out: Path, config: Config, *, anew: bool) -> None:
             unfinished.unlink()
     toml = config.to_toml()
     write_atomically(out / CONFIG_FILE, lambda to: to.write_text(toml, encoding="utf-8", errors="surrogateescape"))
-
-
-def _check_same(before: Config, config: Config, section: str, free: AbstractSet[str], out: Path) -> None:
-    """Raises OptionError where a setting of a section differs that is not free to."""
-    old, new = (dataclasses.asdict(getattr(which, section)) for which in (before, config))
-    for key in old.keys() - free:
-        if old[key] != new[key]:
-            option = spelled(key)
-            differs = f"with {option} {old[key]}, not {new[key]}"
-            if old[key] is None:
-                differs = f"without {option}, not with {new[key]}"
-            elif new[key] is None:
-                differs = f"with {option} {old[key]}, not without"
-            keeps = "a run that goes on keeps its settings: leave out the options, or the --preset, that change them"
-            raise OptionError(f"--resume: {out} was trained {differs}; {keeps}")
-
-
-def _check_resumable(before: Config, config: Config, out: Path) -> None:
-    """Only what does not change the steps already made may differ."""
-    free = {"epochs", "steps", "minutes", "patience", "device", "precision", "accumulate"}
-    if not any(each.whiten or each.aggressive or each.learning_rate_decay == "plateau" for _, each in before.stages()):
-        free.add("validate_every")  # which means more to these than a look at the model
-    for section in ("model", "training"):
-        _check_same(before, config, section, free, out)
-    if before.start_from != config.start_from:
-        before_this, now = (start or "no other model" for start in (before.start_from, config.start_from))
-        raise OptionError(f"--resume: {out} was started from {before_this}, not {now}")
-    if before.phases != config.phases:
-        raise OptionError(f"--resume: {out} was trained in other phases")
