@@ -109,15 +109,12 @@ def _model(what: str) -> list[str]:
     from seqvae.trained import load
 
     path = Path(what)
-    if not path.exists() and what not in bundled_names():
-        raise InputError(f"{what} does not exist, and is none of the bundled models: {', '.join(bundled_names())}")
-    if (
-        what not in bundled_names()
-        and path.is_dir()
-        and not any((path / name).exists() for name in (MODEL_FILE, STATE_FILE))
-    ):
-        told = f"{what} is a folder, neither a dataset nor a run; of music or text in it seqvae prepare makes a dataset"
-        raise InputError(told)
+    if what not in bundled_names():
+        if not path.exists():
+            raise InputError(f"{what} does not exist, and is none of the bundled models: {', '.join(bundled_names())}")
+        if path.is_dir() and not any((path / name).exists() for name in (MODEL_FILE, STATE_FILE)):
+            more = "of music or text in it seqvae prepare makes a dataset"
+            raise InputError(f"{what} is a folder, neither a dataset nor a run; {more}")
     vae = load(what, device="cpu")
     size = sum(weights.numel() for weights in vae.model.parameters())
     return [

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from cli.console import note, say
 from data_prep.errors import InputError
-from data_prep.files import MIDI_SUFFIXES, atomic, remove
+from data_prep.files import WRITTEN_SUFFIXES, atomic, remove
 from seqvae.config import TEXT
 from seqvae.errors import OptionError
 
@@ -136,7 +136,7 @@ class MidiFile:
     force: bool
 
     def __post_init__(self) -> None:
-        if self.out.suffix.lower() not in MIDI_SUFFIXES:
+        if self.out.suffix.lower() not in WRITTEN_SUFFIXES:
             raise OptionError(f"--out {self.out}: must end in .mid, as music is written")
         refuse_existing([self.out], self.force)
 

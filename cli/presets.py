@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from cli.console import say
-from seqvae.errors import OptionError
 
 
 def presets(
@@ -26,9 +25,7 @@ def presets(
     from seqvae.presets import preset, preset_names
 
     if name is not None:
-        if name not in preset_names() and not name.endswith(".toml"):
-            raise OptionError(f"NAME {name}: unknown; choose {', '.join(preset_names())} or a .toml file")
-        say(preset(name).to_toml().rstrip("\n"))
+        say(preset(name, "NAME").to_toml().rstrip("\n"))
         return
     width = max(map(len, preset_names()))
     for each in preset_names():

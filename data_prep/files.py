@@ -23,7 +23,8 @@ from typing import NoReturn
 
 from data_prep.errors import InputError, MachineError
 
-MIDI_SUFFIXES = (".mid", ".midi", ".kar")
+WRITTEN_SUFFIXES = (".mid", ".midi")
+MIDI_SUFFIXES = (*WRITTEN_SUFFIXES, ".kar")
 NOTATION_SUFFIXES = (".abc", ".musicxml", ".xml", ".mxl", ".krn")
 SUFFIXES = MIDI_SUFFIXES + NOTATION_SUFFIXES  # of music
 DATASET_SUFFIX = ".seqvae"  # by custom

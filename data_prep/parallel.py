@@ -91,21 +91,16 @@ class Parallel(Generic[Item, Result]):
 
     def _results(self, parts: Sequence[range], sent: list[range]) -> Generator[tuple[range, Result]]:
         """The results as they come; `sent` takes the parts that have been given out."""
-        import joblib
         from joblib.parallel import get_active_backend
 
         if not get_active_backend()[0].supports_return_generator:
             return self._in_rounds(parts, sent)
         with _deaf_to_interrupts():
-            jobs, begun = _jobs(self.workers), _how_processes_begin()
-            pool = joblib.Parallel(jobs, return_as="generator_unordered", batch_size=1, **begun)
-            return pool(self._tasks(parts, sent))
+            return _pool(self.workers, return_as="generator_unordered", batch_size=1)(self._tasks(parts, sent))
 
     def _in_rounds(self, parts: Sequence[range], sent: list[range]) -> Generator[tuple[range, Result]]:
         """The same from those who give results all together (Ray), so that what is done is known from time to time."""
-        import joblib
-
-        pool = joblib.Parallel(_jobs(self.workers), batch_size=1)
+        pool = _pool(self.workers, batch_size=1)
         for first in range(0, len(parts), size := ROUND * processes(self.workers)):
             yield from pool(self._tasks(parts[first : first + size], sent))
 
@@ -121,7 +116,7 @@ class Parallel(Generic[Item, Result]):
         import joblib
 
         try:
-            joblib.Parallel(_jobs(self.workers), **_how_processes_begin())(joblib.delayed(int)() for _ in range(2))
+            _pool(self.workers)(joblib.delayed(int)() for _ in range(2))
         except Exception as error:
             if not _lost_its_process(error):
                 raise
@@ -132,12 +127,14 @@ class Parallel(Generic[Item, Result]):
         return self.items[part.start : part.stop]
 
 
-def _how_processes_begin() -> dict[str, Any]:
-    """What joblib's own processes are told; those of a cluster have others that look after them."""
+def _pool(workers: int | None, **how: Any) -> Any:
+    """Processes; joblib's own end with this one, those of a cluster have others that look after them."""
+    import joblib
     from joblib.parallel import get_active_backend
 
-    own = type(get_active_backend()[0]).__name__ == "LokyBackend"
-    return {"initializer": _end_with_starter} if own else {}
+    if type(get_active_backend()[0]).__name__ == "LokyBackend":
+        how["initializer"] = _end_with_starter
+    return joblib.Parallel(_jobs(workers), **how)
 
 
 def _lost_its_process(error: Exception) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data_prep.errors import InputError
-from data_prep.files import MIDI_SUFFIXES, free
+from data_prep.files import WRITTEN_SUFFIXES, free
 from data_prep.meters import DEFAULT_TEMPO, STEPS_PER_QUARTER, Meter
 from data_prep.piece import Piece, Track
 
@@ -147,7 +147,7 @@ def _write(score: Score, path: Path | str, force: bool, tempos: Sequence[tuple[i
     """Write a MIDI file with tempos from steps on."""
     from data_prep import midi
 
-    if Path(path).suffix.lower() not in MIDI_SUFFIXES:
+    if Path(path).suffix.lower() not in WRITTEN_SUFFIXES:
         raise InputError(f"{path}: must end in .mid, as that is what is written")
     path, piece = free(path, force), score.to_piece()
     step = piece.ticks_per_quarter // score.steps_per_quarter
