@@ -85,7 +85,7 @@ def open_split(folder: Path, name: str, tokenizer: Tokenizer) -> np.ndarray:
     file = folder / f"{name}.npy"
     try:
         ids = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # numpy raises many kinds for a damaged file
         raise InputError(f"{file} is missing or damaged ({error}); prepare the dataset anew") from error
     if ids.ndim != 2 or ids.shape[1] != tokenizer.length or ids.dtype.kind != "u":
         raise InputError(f"{file} does not hold sequences of {tokenizer.length} ids; prepare the dataset anew")

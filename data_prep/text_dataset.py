@@ -198,7 +198,7 @@ def open_split(folder: Path, name: str, tokenizer: Tokenizer) -> Ragged:
     files = (folder / f"{name}.npy", folder / f"{name}-offsets.npy")
     try:
         ids, offsets = (np.load(file, mmap_mode="r", allow_pickle=False) for file in files)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # numpy raises many kinds for a damaged file
         raise InputError(
             f"{files[0]} or its offsets are missing or damaged ({error}); prepare the dataset anew"
         ) from error

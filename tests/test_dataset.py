@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pretty_midi
 import pytest
-from tunes import melody, rows, write_tune, write_tunes
+from tunes import melody, rows, unclose, write_tune, write_tunes
 
 from data_prep import midi, splits
 from data_prep.dataset import SPLITS, Dataset, cached, fingerprint, is_dataset, open_dataset, prepare
@@ -278,6 +278,7 @@ def change(path: Path, **entries: Any) -> None:
         (lambda folder: (folder / "test.npy").unlink(), "missing or damaged"),
         (lambda folder: (folder / "train.npy").write_bytes(b"\x93NUMPY"), "missing or damaged"),
         (lambda folder: os.truncate(folder / "train.npy", 200), "missing or damaged"),
+        (lambda folder: unclose(folder / "train.npy"), "missing or damaged"),
         (lambda folder: np.save(folder / "valid.npy", np.zeros((3, 7), np.uint8)), "sequences of 32"),
         (lambda folder: np.save(folder / "valid.npy", np.array([{}]), allow_pickle=True), "missing or damaged"),
         (lambda folder: (folder / "dataset.json").write_text("{"), "dataset.json is damaged"),

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tokenizers
+from tunes import unclose
 
 from data_prep import splits
 from data_prep.dataset import SPLITS, Dataset, cached, fingerprint, open_dataset, prepare
@@ -393,6 +394,7 @@ def test_fingerprints_tell_whose_files_are_whose(tmp_path: Path) -> None:
         lambda folder: (folder / "test.npy").unlink(),
         lambda folder: (folder / "test-offsets.npy").unlink(),
         lambda folder: os.truncate(folder / "train.npy", 200),
+        lambda folder: unclose(folder / "train.npy"),
         lambda folder: np.save(folder / "valid.npy", np.zeros((3, 7), np.uint16)),
         lambda folder: np.save(folder / "valid.npy", np.zeros(3, np.uint16)),
         lambda folder: np.save(folder / "valid.npy", np.zeros(3, np.float32)),

@@ -1,4 +1,4 @@
-"""Tunes for the tests of datasets, and the windows that are made of them."""
+"""Tunes for the tests of datasets, the windows that are made of them, and damage to their files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,3 +31,8 @@ def write_tunes(folder: Path, numbers: Sequence[int]) -> Path:
 
 def rows(data: Dataset) -> dict[str, np.ndarray]:
     return {name: np.asarray(data.split(name)) for name in SPLITS}
+
+
+def unclose(path: Path) -> None:
+    """Take the bracket that ends the header of an array."""
+    path.write_bytes(path.read_bytes().replace(b"}", b" ", 1))
