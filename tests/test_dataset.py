@@ -286,6 +286,7 @@ def change(path: Path, **entries: Any) -> None:
         (lambda folder: change(folder / "dataset.json", version=99), "version 99"),
         (lambda folder: change(folder / "dataset.json", tokenizer={"name": "tea leaves"}), "dataset.json: .*leaves"),
         (lambda folder: change(folder / "dataset.json", tokenizer=[]), "damaged"),
+        (lambda folder: change(folder / "dataset.json", tokenizer={"name": []}), "dataset.json: unknown tokenizer"),
         (lambda folder: change(folder / "dataset.json", options={"meter": "4/4"}), "damaged: options.bars"),
         (lambda folder: change(folder / "dataset.json", options=plain(OPTIONS) | {"programs": ["x"]}), "damaged"),
         (lambda folder: change(folder / "dataset.json", options=plain(OPTIONS) | {"meter": "0/0"}), "damaged .*0/0"),

@@ -394,6 +394,7 @@ def test_wrong_ids_of_text_are_refused(tokenizer: Tokenizer, ids: np.ndarray) ->
         ({"name": "words", "length": 9, "symbols": "abc"}, "damaged"),
         ({"name": "words", "length": 9, "symbols": [1]}, "damaged"),
         ({"name": "words", "length": 9, "symbols": [], "colour": "red"}, "damaged"),
+        ({"name": "words", "length": float("inf"), "symbols": []}, "damaged"),
         ({"name": "words", "length": 1, "symbols": []}, "at least 2"),
         ({"name": "words", "length": 9, "symbols": [], "split": "syllables"}, "punctuation, spaces"),
         ({"name": "words", "length": 9, "symbols": ["a", "a"]}, "twice"),

@@ -93,11 +93,11 @@ def create(spec: Mapping[str, Any]) -> Tokenizer:
         InputError: the name is unknown or the specification is damaged.
     """
     name = spec.get("name")
-    if name not in _FROM_JSON:
+    if not isinstance(name, str) or name not in _FROM_JSON:
         raise InputError(f"unknown tokenizer {name!r}; there are: {', '.join(sorted(_FROM_JSON))}")
     try:
         return _FROM_JSON[name](spec)
     except InputError:  # says what is wrong
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"damaged description of a {name} tokenizer: {reprlib.repr(dict(spec))} ({error})") from error
