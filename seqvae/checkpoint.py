@@ -89,6 +89,8 @@ def load_model(path: Path) -> ModelFile:
         if wrong := next((name for name, weight in weights.items() if not weight.isfinite().all()), None):
             raise ValueError(f"{wrong} has numbers that are not finite")
         origin = Origin(**header["origin"]) if "origin" in header else None
+        if origin is not None and not isinstance(origin.sequences, int):
+            raise ValueError(f"trained on {origin.sequences!r} sequences")
         return ModelFile(model.eval(), config, header["tokenizer"], header["metrics"], origin)
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise _damaged(path, error) from None

@@ -4,7 +4,7 @@ import json
 import pickle
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +136,7 @@ def test_what_is_no_model_is_refused_in_one_line(tmp_path: Path, model: Sequence
         {"config": {"training": {"clip": 10**400}}, "metrics": [1]},
         {"tokenizer": "words"},
         {"metrics": {"elbo": None}},
+        {"origin": asdict(Origin("1", "2", "cpu", "fp32", 3, "hash")) | {"sequences": "many"}},
         {"format": None},
         None,
     ],
