@@ -79,6 +79,7 @@ TEXT_OPTIONS = (
     *("vocabulary_size", "min_count", "max_length", "long"),
     *("split", "lowercase", "encoding", "tokenizer_file"),
 )
+OF_TOKENIZER = ("vocabulary_size", "length", "bos", "eos", "pad", "blank")  # of ModelConfig: what follows from it
 SETTINGS = {MUSIC: ("tokenizer", *MUSIC_OPTIONS), TEXT: ("tokenizer", *TEXT_OPTIONS)}  # of DataConfig, by kind
 SPELLED = {"split": "words", "tokenizer_file": "tokenizer"}  # how the command line spells them, where it differs
 
@@ -90,7 +91,7 @@ def spelled(setting: str) -> str:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The sequence VAE. The first six follow from the tokenizer."""
+    """The sequence VAE. The first six follow from the tokenizer: `OF_TOKENIZER`."""
 
     vocabulary_size: int = 90  # V
     length: int = 32  # T, the most steps of a sequence

@@ -21,7 +21,7 @@ from data_prep.ragged import Ragged
 from data_prep.tokenizers.base import Tokenizer
 from seqvae.batch import Batch
 from seqvae.batching import ShuffledBatches, batches_of_like_length, number_of_batches
-from seqvae.config import SETTINGS, TEXT, Config
+from seqvae.config import OF_TOKENIZER, SETTINGS, TEXT, Config
 from seqvae.devices import sent
 from seqvae.errors import ModelError, TrainingError
 
@@ -137,15 +137,7 @@ class SequenceData:
     def fitted(self, config: Config) -> Config:
         """A configuration with what follows from the dataset: its options, and the sizes of its tokenizer."""
         tokenizer, made = self.tokenizer, self.dataset.settings()
-        model = replace(
-            config.model,
-            vocabulary_size=tokenizer.vocabulary_size,
-            length=tokenizer.length,
-            bos=tokenizer.bos,
-            eos=tokenizer.eos,
-            pad=tokenizer.pad,
-            blank=tokenizer.blank,
-        )
+        model = replace(config.model, **{name: getattr(tokenizer, name) for name in OF_TOKENIZER})
         options = {name: made[name] for name in SETTINGS[tokenizer.kind]}
         data = replace(config.data, **options, dataset=str(self.dataset.path.resolve()))
         return replace(config, model=model, data=data)

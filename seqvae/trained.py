@@ -34,7 +34,7 @@ from data_prep.windows import MelodyOptions
 from seqvae import given, latents, sampling
 from seqvae.batch import Batch
 from seqvae.checkpoint import ModelFile, load_model, save_model
-from seqvae.config import INFERENCE_PRECISIONS, MOST_SEED, TEXT, Config
+from seqvae.config import INFERENCE_PRECISIONS, MOST_SEED, OF_TOKENIZER, TEXT, Config
 from seqvae.data import SequenceData, in_batches
 from seqvae.devices import autocast, choose_device, choose_precision
 from seqvae.errors import ModelError, OptionError
@@ -106,8 +106,7 @@ class TrainedModel:
         self._rows = BATCH_OF_GPU if self.device.type == "cuda" else BATCH
         self._fastest = choose_precision(precision, self.device, INFERENCE_PRECISIONS)
         self.model = file.model.to(self.device).eval()
-        fits = (self.tokenizer.vocabulary_size, self.tokenizer.length)
-        if fits != (self.config.model.vocabulary_size, self.config.model.length):
+        if any(getattr(self.config.model, name) != getattr(self.tokenizer, name) for name in OF_TOKENIZER):
             raise ModelError(f"model '{name}' and its tokenizer do not fit each other")
 
     def __repr__(self) -> str:

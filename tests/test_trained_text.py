@@ -4,6 +4,7 @@ import dataclasses
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from data_prep.tokenizers.characters import CharacterTokenizer
 from data_prep.tokenizers.words import WordTokenizer
 from seqvae import trained
 from seqvae.checkpoint import ModelFile
-from seqvae.config import Config, DataConfig, ModelConfig
+from seqvae.config import OF_TOKENIZER, Config, DataConfig, ModelConfig
 from seqvae.errors import ModelError, OptionError
 from seqvae.previews import Previews
 from seqvae.trained import TrainedModel
@@ -39,7 +40,7 @@ MUSIC = {"name": "melody", "bars": 2, "meter": [4, 4]}
 
 def model_of(tokenizer: Tokenizer) -> TrainedModel:
     """Without training, but with such weights that different latents make different sentences."""
-    ids = {name: getattr(tokenizer, name) for name in ("vocabulary_size", "length", "bos", "eos", "pad", "blank")}
+    ids = {name: getattr(tokenizer, name) for name in OF_TOKENIZER}
     sizes = {"embedding_size": 8, "encoder_size": 12, "decoder_size": 16, "decoder_layers": 1, "latent_size": 6}
     config = Config(data=DataConfig(tokenizer=tokenizer.name), model=ModelConfig(**ids, **sizes))
     with torch.random.fork_rng(devices=[]):
@@ -188,6 +189,13 @@ def test_a_pipe_is_read(tmp_path: Path) -> None:
     writer.start()
     assert len(vae.encode(str(pipe))) == 2
     writer.join(timeout=10)
+
+
+@pytest.mark.parametrize("changed", [{"eos": 0}, {"eos": None}, {"pad": 9}, {"length": 50}])
+def test_a_model_and_a_tokenizer_that_do_not_fit_are_refused(vae: TrainedModel, changed: dict[str, Any]) -> None:
+    config = dataclasses.replace(vae.config, model=dataclasses.replace(vae.config.model, **changed))
+    with pytest.raises(ModelError, match="'odd' and its tokenizer do not fit each other"):
+        TrainedModel("odd", ModelFile(SequenceVAE(config.model), config, vae.tokenizer.to_json(), {}), "cpu")
 
 
 def test_a_model_of_music_says_what_it_is_given(tmp_path: Path) -> None:
