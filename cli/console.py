@@ -4,7 +4,7 @@ Results go to stdout, everything else to stderr. A failure is one line on stderr
 
     2    the command was called wrongly: a bad option, a file in the way without --force
     1    it was called rightly and failed: a broken file, no model, no space left
-    130  the user interrupted it, or something else asked it to end (SIGTERM)
+    130  the user interrupted it, or something else asked it to end (SIGTERM, SIGHUP)
 
 Whoever listens may leave (`seqvae ... | head -1`): the work is brought to its end all the same. A programming error
 keeps its traceback.
@@ -97,7 +97,9 @@ def run(app: Callable[..., Any]) -> int:
 
 @contextmanager
 def _ended_like_interrupted() -> Iterator[None]:
-    """SIGTERM leaves as Ctrl-C does: what is half done is put away, processes that were started are ended."""
+    """SIGTERM, and SIGHUP of a terminal that is closed, leave as Ctrl-C does: what is half done is put away."""
+    from seqvae.interruption import endings
+
     if threading.current_thread() is not threading.main_thread():  # Python handles signals in that one alone
         yield
         return
@@ -105,11 +107,12 @@ def _ended_like_interrupted() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in endings()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def usage_message(error: Any) -> str:

@@ -1,8 +1,14 @@
-"""Ctrl-C and SIGTERM as a wish to stop soon, so that a run can save itself and leave cleanly."""
+"""Ctrl-C, SIGTERM and a terminal that is closed as a wish to stop soon: a run can save itself and leave cleanly."""
 
 import signal
 import threading
 from types import FrameType, TracebackType
+
+
+def endings() -> list[int]:
+    """The signals, beside Ctrl-C, that ask a process to end: SIGTERM, and SIGHUP, unless it is ignored, as by nohup."""
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has one
+    return [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
 
 
 class Interruption:
@@ -14,7 +20,7 @@ class Interruption:
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handlers
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, *endings()):
                 self._before[number] = signal.signal(number, self._ask)
         return self
 

@@ -173,11 +173,21 @@ def test_who_stops_listening_stops_nothing(shelf: Path, tmp_path: Path) -> None:
         assert (tmp_path / made).exists()
 
 
-def test_sigterm_ends_as_ctrl_c_does(seqvae: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seqvae.trained.load", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_end_as_ctrl_c_does(seqvae: Run, monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
+    monkeypatch.setattr("seqvae.trained.load", lambda *_: os.kill(os.getpid(), number))
+    before = signal.getsignal(number)
     assert seqvae("sample", *TINY) == (130, "", "seqvae: interrupted\n")
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
+
+
+def test_what_nohup_has_ignored_stays_so(seqvae: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        monkeypatch.setattr("seqvae.trained.load", lambda *given: os.kill(os.getpid(), signal.SIGHUP) or load(*given))
+        assert seqvae("sample", *TINY, "-n", "1", "--out", tmp_path / "made")[0] == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_folder_that_is_gone_is_told(seqvae: Run, tmp_path: Path) -> None:

@@ -136,15 +136,16 @@ def test_what_a_killed_process_was_writing_is_cleared_away(dataset: Path, tmp_pa
     assert not [path.name for path in (tmp_path / "run").iterdir() if path.name.startswith(".")]
 
 
-def test_a_signal_saves_and_leaves(dataset: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_saves_and_leaves(dataset: Path, tmp_path: Path, number: signal.Signals) -> None:
     def stop(model: SequenceVAE, run: Path, step: int) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
 
     run = tmp_path / "run"
     result = train(adapted(steps=10**6, validate_every=4), dataset, run, on_validation=stop)
     assert (result.stopped, result.steps) == ("interrupted", 5)  # it is noticed after a step
     assert result.epochs == 5 / SequenceData(dataset).steps_per_epoch(16)
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(number) == signal.SIG_DFL
     assert (run / "model.safetensors").exists()
     goal = adapted(steps=result.steps + 3, validate_every=4)
     assert train(goal, dataset, run, resume=True).steps == result.steps + 3
