@@ -309,7 +309,7 @@ def _fingerprint(groups: tuple[Files, Files, Files], options: Options, vocabular
 
 
 def _state(source: Source) -> bytes:
-    stat = source.path.stat() if source.path.exists() else None  # it may have gone a moment ago
+    stat = source.path.stat() if os.access(source.path, os.R_OK) else None  # gone a moment ago, or not to be read yet
     state = f"{stat.st_size}\0{stat.st_mtime_ns}" if stat else ""
     return f"{source.name}\0{state}\n".encode("utf-8", "surrogateescape")
 

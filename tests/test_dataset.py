@@ -19,6 +19,7 @@ from data_prep import midi, splits
 from data_prep.dataset import SPLITS, Dataset, cached, fingerprint, is_dataset, open_dataset, prepare
 from data_prep.errors import InputError
 from data_prep.melody_dataset import plain
+from data_prep.piece import Piece
 from data_prep.tokenizers.melody import MelodyTokenizer
 from data_prep.windows import MelodyOptions, windows
 
@@ -387,6 +388,23 @@ def test_the_fingerprint_follows_names_sizes_times_and_options(tunes: Path, tmp_
     assert len(set(prints)) == 4
     folder.rename(tmp_path / "moved")
     assert fingerprint([tmp_path / "moved"], OPTIONS) == prints[-1]
+
+
+def test_a_file_that_may_be_read_by_now_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To allow it changes neither its size nor its time."""
+    tunes = write_tunes(tmp_path, range(3))
+    with monkeypatch.context() as locked:
+        read, access = midi.read, os.access
+
+        def refuse(path: Path) -> Piece:
+            if path.name == "000.mid":
+                raise InputError(f"{path}: Permission denied")
+            return read(path)
+
+        locked.setattr(midi, "read", refuse)
+        locked.setattr(os, "access", lambda path, mode: Path(path).name != "000.mid" and access(path, mode))
+        assert cached([tunes], OPTIONS, tmp_path / "data").skipped == [("000.mid", "Permission denied")]
+    assert not cached([tunes], OPTIONS, tmp_path / "data").skipped
 
 
 def test_what_is_split_otherwise_is_another_dataset(tunes: Path, tmp_path: Path) -> None:
