@@ -97,19 +97,31 @@ def run(app: Callable[..., Any]) -> int:
 
 @contextmanager
 def _ended_like_interrupted() -> Iterator[None]:
-    """SIGTERM, and SIGHUP of a terminal that is closed, leave as Ctrl-C does: what is half done is put away."""
+    """SIGTERM, and SIGHUP of a terminal that is closed, leave as Ctrl-C does: what is half done is put away.
+
+    Libraries that are interrupted while they are loaded may raise something else; that is an interruption, too.
+    """
     from seqvae.interruption import endings
 
     if threading.current_thread() is not threading.main_thread():  # Python handles signals in that one alone
         yield
         return
 
+    asked = False
+
     def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        asked = True
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in endings()}
+    numbers = [*endings(), *[signal.SIGINT] * (signal.getsignal(signal.SIGINT) is signal.default_int_handler)]
+    before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
+    except Exception as error:
+        if asked:
+            raise KeyboardInterrupt from error
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

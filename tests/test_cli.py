@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -179,6 +180,21 @@ def test_other_signals_end_as_ctrl_c_does(seqvae: Run, monkeypatch: pytest.Monke
     before = signal.getsignal(number)
     assert seqvae("sample", *TINY) == (130, "", "seqvae: interrupted\n")
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_a_library_makes_of_an_interruption_is_one(
+    seqvae: Run, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """As numpy does, interrupted while it is loaded."""
+
+    def half_loaded(*_: object) -> None:
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+        raise ImportError("cannot load module more than once per process")
+
+    monkeypatch.setattr("seqvae.trained.load", half_loaded)
+    assert seqvae("sample", *TINY) == (130, "", "seqvae: interrupted\n")
 
 
 def test_what_nohup_has_ignored_stays_so(seqvae: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
