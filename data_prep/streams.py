@@ -52,6 +52,7 @@ def parse_xml(data: bytes, name: str) -> Piece:
             ElementTree.SubElement(sound, "midi-program").text = "1"  # without one music21 reads no channel
     importer = MusicXMLImporter()
     importer.xmlRootToScore(root, importer.stream)
+    importer.stream.toSoundingPitch(inPlace=True)  # its pitches are as written, those of kern as they sound
     return _piece(importer.stream, name)
 
 

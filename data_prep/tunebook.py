@@ -1,9 +1,10 @@
 """ABC tunebooks: text in which every tune begins with `X:` and its music is written in letters.
 
-music21 reads the letters (keys, accidentals, tuplets, broken rhythms, ties); bars, voices and repeats are read here
-from its tokens: they are known exactly there, and building no music21 streams is ten times faster. Each tune is
-parsed on its own, so that a broken one costs itself alone.
+music21 reads the letters (keys, tuplets, broken rhythms, ties); bars, voices, repeats and how long an accidental holds
+are read here from its tokens: they are known exactly there, and building no music21 streams is ten times faster. Each
+tune is parsed on its own, so that a broken one costs itself alone.
 
+Accidentals hold up to the bar line, in every octave, as the standard has it; what is tied over the line keeps its own.
 Left out, as they do not belong to the melody: grace notes, chord symbols, decorations, lyrics, overlays (`&`).
 Repeats are played once.
 """
@@ -107,6 +108,8 @@ class _Writer:
         self.bar = Bar()
         self.at = 0.0  # quarters since the bar line
         self.shift: int = common.shift if common else 0  # semitones, for clefs that sound an octave off
+        self.signs: dict[str, str] = {}  # accidentals, which hold up to the bar line, by step; in every octave
+        self.held: dict[str, str] = {}  # those of notes that are tied to the next one, by step and octave
         if common:
             self.bar.meter, self.bar.tempos = common.bar.meter, list(common.bar.tempos)
 
@@ -135,10 +138,12 @@ class _Writer:
 
     def line(self, token: Any) -> None:
         self.finish()
+        self.signs = {}
         self.bar.section |= token.isRepeat() or not token.isRegular()
         self.bar.ending |= token.isRepeatBracket() == 2
 
     def note(self, token: Any) -> None:
+        names = [self._sounding(*head) for head in _heads(token)]
         if token.inGrace:
             return
         length = float(token.quarterLength)
@@ -146,9 +151,21 @@ class _Writer:
             length *= token.activeTuplet.numberNotesNormal / token.activeTuplet.numberNotesActual
         onset, end = round(self.at * TICKS), round((self.at + length) * TICKS)
         tied = token.tie in ("start", "continue")
-        for name in _pitch_names(token):
-            self.bar.notes.append(WrittenNote(onset, end - onset, _midi_pitch(name) + self.shift, tied))
+        for step, sign, octave in names:
+            pitch = _midi_pitch(step, sign, octave) + self.shift
+            self.bar.notes.append(WrittenNote(onset, end - onset, pitch, tied))
+        self.held = {step + octave: sign for step, sign, octave in names if tied}
         self.at += length
+
+    def _sounding(self, name: str, written: bool) -> tuple[str, str, str]:
+        """Step, accidental and octave of a note head; an accidental that is `written` at it holds from now on."""
+        octave = name.lstrip("ABCDEFG#-n")
+        step, sign = name[0], name[1 : len(name) - len(octave)]
+        if written:
+            self.signs[step] = sign
+        else:
+            sign = self.held.get(step + octave, self.signs.get(step, sign))
+        return step, sign, octave
 
     def finish(self) -> list[Bar]:
         """Close the bar, if anything is in it, and give all so far."""
@@ -159,15 +176,15 @@ class _Writer:
         return self.bars
 
 
-def _pitch_names(token: Any) -> list[str]:
-    names = [part.pitchName for part in token.subTokens] if hasattr(token, "subTokens") else [token.pitchName]
-    return [name for name in names if name]
+def _heads(token: Any) -> list[tuple[str, bool]]:
+    """The names of its pitches, and whether an accidental is written at each."""
+    parts = token.subTokens if hasattr(token, "subTokens") else [token]
+    return [(part.pitchName, part.accidentalDisplayStatus is True) for part in parts if part.pitchName]
 
 
 _STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
-def _midi_pitch(name: str) -> int:
-    """music21's names: C4 is 60, # raises, - lowers, n is natural."""
-    octave = name.lstrip("ABCDEFG#-n")
-    return 12 * (int(octave) + 1) + _STEPS[name[0]] + name.count("#") - name.count("-")
+def _midi_pitch(step: str, sign: str, octave: str) -> int:
+    """In music21's names C4 is 60, # raises, - lowers, n is natural."""
+    return 12 * (int(octave) + 1) + _STEPS[step] + sign.count("#") - sign.count("-")

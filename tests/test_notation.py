@@ -103,7 +103,7 @@ def test_abc_notes_keys_and_lengths(tmp_path: Path) -> None:
         (1.75, 0.25, 77),
         (2, 0.75, 70),
         (3, 0.75, 69),
-        (3.75, 0.25, 71),
+        (3.75, 0.25, 70),
     ]
     assert (piece.name, piece.tracks[0].name, piece.meters, piece.tempos) == ("A tune", "A tune", ((0, 4, 4),), ())
 
@@ -119,6 +119,21 @@ def test_abc_triplets_are_exact(tmp_path: Path) -> None:
 def test_abc_ties_graces_chords_and_asides(tmp_path: Path) -> None:
     piece = tune(tmp_path, '"Am"{gag}A2-A2 !trill!+fermata+[CEG]4-|[CEG]2 x2 ~c2 .d2|')
     assert heads(piece) == [(0, 2, 69), *[(2, 3, pitch) for pitch in (60, 64, 67)], (6, 1, 72), (7, 1, 74)]
+
+
+@pytest.mark.parametrize(
+    ("music", "pitches"),
+    [
+        ("^c2 c2 C2 ^^c c|c8|", [73, 73, 61, 74, 74, 72]),  # up to the bar line, in every octave
+        ("^f2 =f2 f4|f8|", [78, 77, 77, 77]),  # the later one holds
+        ("[^C_E]2 C2 E4|[CE]8|", [61, 63, 61, 63, 60, 64]),
+        ("{^c}d4 ~c2 ~^c2|", [74, 73, 73]),
+        ("^c4-|c2 c2 z4|", [73, 72]),  # what is tied over the bar line sounds on
+        ("^c2-[ce]2-|[ce]2 d2 c4|", [73, 76, 74, 72]),
+    ],
+)
+def test_abc_accidentals_hold_up_to_the_bar_line(tmp_path: Path, music: str, pitches: list[int]) -> None:
+    assert [pitch for *_, pitch in heads(tune(tmp_path, music, key="C"))] == pitches
 
 
 def test_abc_pickups_and_divided_bars(tmp_path: Path) -> None:
@@ -253,6 +268,12 @@ def test_musicxml_drums_are_told_by_their_channel(tmp_path: Path) -> None:
     for sound, is_drum in ((kit, True), (alone, True), (kit.replace(">10<", ">1<"), False)):
         piece = musicxml(tmp_path, MUSICXML.replace("</part-name>", f"</part-name>{sound}"))
         assert [track.is_drum for track in piece.tracks] == [is_drum]
+
+
+def test_musicxml_of_transposing_instruments_is_read_as_it_sounds(tmp_path: Path) -> None:
+    transpose = "<transpose><diatonic>-1</diatonic><chromatic>-2</chromatic></transpose></attributes>"
+    piece = musicxml(tmp_path, MUSICXML.replace("</attributes>", transpose, 1))
+    assert heads(piece) == [(start, length, pitch - 2) for start, length, pitch in WANTED]
 
 
 def test_musicxml_tempos_of_no_music_are_left_out(tmp_path: Path) -> None:
