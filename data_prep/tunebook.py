@@ -13,14 +13,17 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from data_prep.bars import TICKS, Bar, Voice, WrittenNote, check_meters, to_piece
+from data_prep.bars import TICKS, Bar, Voice, WrittenNote, bar_ticks, check_meters, to_piece
 from data_prep.errors import InputError
 from data_prep.meters import is_tempo
 from data_prep.piece import Piece
 
 _OTHER_CLEF = re.compile(r"[\s=](treble|alto|tenor|perc|none)", re.IGNORECASE)  # which sound as written
 _TUNE = re.compile(r"^(?=X:)", re.MULTILINE)
-_FIELD = re.compile(r"[A-Za-z]:(?![|:])")  # not the end of a repeat after a note
+_FIELD = re.compile(r"[A-Za-z+]:(?![|:])")  # not the end of a repeat after a note
+_SPACER = re.compile(r"y[\d/]*")
+_BARS_OF_REST = re.compile(r"[ZX](\d{0,3})")
+_RESTS = "Y"  # a field that ABC does not use tells of them: music21 leaves them out
 _INLINE = re.compile(r"\[([A-Za-z]:[^\]\n]*)\]")
 _ASIDE = re.compile(r'"[^"\n]*"|![^!\n|]{1,40}!|\+[a-z]+\+|&[^|\n]*')
 
@@ -39,21 +42,33 @@ def _tune_lines(tune: str, defaults: list[str]) -> Iterator[str]:
     first, *lines = tune.splitlines()
     yield first
     yield from defaults
+    if not any(re.match(r"\s*[LM]:", line) for line in (*defaults, *lines)):
+        yield "L:1/8"
     in_music = over = False
     for line in map(str.strip, lines):
         field = _FIELD.match(line)
         in_music = in_music or line.startswith("K:") or ("|" in line and not field)
         over = over or (in_music and not line)
         if field:
-            yield line
+            yield from _known(line)
         elif in_music and (not over or "|" in line):
             yield from _plain(line)
 
 
 def _plain(line: str) -> Iterator[str]:
-    """A line of music with inline fields on lines of their own, invisible rests as rests, and no asides."""
+    """A line of music with inline fields on lines of their own, invisible rests as rests, no asides and no spacers."""
     for part in _INLINE.sub(r"\n\1\n", _ASIDE.sub("", line.partition("%")[0])).split("\n"):
-        yield part if _FIELD.match(part) else part.replace("x", "z")
+        if _FIELD.match(part):
+            yield from _known(part)
+        else:
+            plain = _SPACER.sub("", part.replace("x", "z"))
+            yield from _BARS_OF_REST.sub(rf"\n{_RESTS}:\1\n", plain).split("\n")
+
+
+def _known(field: str) -> Iterator[str]:
+    """A field, if it is one with a capital: lyrics, remarks and the like would be read as notes."""
+    if field[0].isupper() and field[0] != _RESTS:
+        yield field
 
 
 def title(tune: str) -> str:
@@ -89,6 +104,8 @@ def _voices(tokens: list[Any]) -> list[list[Bar]]:
         if isinstance(token, ABCMetadata) and token.isVoice():
             name = token.data.split()[0] if token.data.split() else ""
             writer = voices.setdefault(name, _Writer(common))
+        elif isinstance(token, ABCMetadata) and token.tag == _RESTS:
+            writer.rest(int(token.data or 1))
         elif isinstance(token, ABCMetadata):
             # a header may go on after it has named its voices
             for each in [writer] if any(voice.begun for voice in voices.values()) else [common, *voices.values()]:
@@ -110,6 +127,7 @@ class _Writer:
         self.shift: int = common.shift if common else 0  # semitones, for clefs that sound an octave off
         self.signs: dict[str, str] = {}  # accidentals, which hold up to the bar line, by step; in every octave
         self.held: dict[str, str] = {}  # those of notes that are tied to the next one, by step and octave
+        self.meter: tuple[int, int] | None = common.meter if common else None
         if common:
             self.bar.meter, self.bar.tempos = common.bar.meter, list(common.bar.tempos)
 
@@ -120,7 +138,7 @@ class _Writer:
     def field(self, token: Any) -> None:
         if token.isMeter() and (meter := token.getTimeSignatureObject()) is not None:
             # a meter in the middle of a bar counts from the next bar line: few writers mean it otherwise
-            self.bar.meter = (meter.numerator, meter.denominator)
+            self.meter = self.bar.meter = (meter.numerator, meter.denominator)
         elif token.isTempo():
             self._tempo(token)
         elif token.isKey():
@@ -141,6 +159,11 @@ class _Writer:
         self.signs = {}
         self.bar.section |= token.isRepeat() or not token.isRegular()
         self.bar.ending |= token.isRepeatBracket() == 2
+
+    def rest(self, bars: int) -> None:
+        for _ in range(bars):
+            self.at = bar_ticks(self.meter) / TICKS
+            self.finish()
 
     def note(self, token: Any) -> None:
         names = [self._sounding(*head) for head in _heads(token)]

@@ -156,6 +156,26 @@ def test_abc_clefs_that_sound_lower_hold_until_another_one(tmp_path: Path) -> No
     assert [pitch for *_, pitch in heads(piece)] == [36, 38, 36, 38, 36, 60, 62]
 
 
+def test_abc_fields_that_are_no_music_give_no_notes(tmp_path: Path) -> None:
+    aside = "r:a bad face\ns:* !pp! d\nw:a b c\n+:d e\nm: ~g = {a}g\nY:3\n"
+    piece = tune(tmp_path, f"C4 D4|\n{aside}[r:a cabbage]E4 F4|")
+    assert [pitch for *_, pitch in heads(piece)] == [60, 62, 64, 65]
+
+
+def test_abc_bars_of_rest_and_spacers(tmp_path: Path) -> None:
+    piece = tune(tmp_path, "V:1\nC6|Z|E6|X2|y2 G3 yA3|\nV:2\nC6|D6|Z|", meter="3/4")
+    assert heads(piece) == [(0, 3, 60), (6, 3, 64), (15, 1.5, 67), (16.5, 1.5, 69)]
+    assert heads(piece, 1) == [(0, 3, 60), (3, 3, 62)]
+
+
+def test_abc_without_a_meter_is_in_eighths(tmp_path: Path) -> None:
+    (piece,) = abc("X:1\nK:C\nCDEF GABc|[M:4/4]c8|\n", tmp_path / "a.abc")
+    assert heads(piece) == [
+        *((n / 2, 0.5, pitch) for n, pitch in enumerate((60, 62, 64, 65, 67, 69, 71, 72))),
+        (4, 4, 72),
+    ]
+
+
 def test_abc_tempo(tmp_path: Path) -> None:
     piece = abc("X:1\nT:t\nM:4/4\nL:1/8\nQ:1/2=60\nK:C\nCDEF GABc|\nQ:Slowly\nc8|\n", tmp_path / "a.abc")[0]
     assert piece.tempos == ((0, 120.0),)
