@@ -109,18 +109,19 @@ class MidiFolder:
         from data_prep.score import write_row
 
         names = self.names if names is None else names
-        drawn, titles = scores, names
+        drawn, titles, stack = scores, names, 1
         if originals:
             drawn = [score for pair in zip(originals, scores, strict=True) for score in pair]
             titles = [title for name in names for title in (f"{name}, the original", f"{name}, reconstructed")]
+            stack = 2
         with appearing(self.out, self.force) as folder:
             for name, score in zip(names, scores, strict=True):
                 score.write_midi(folder / f"{name}.mid")
             if self.row is not None:
                 write_row(scores, folder / self.row)
-            piano_rolls(drawn, titles, folder / self.picture)
+            piano_rolls(drawn, titles, folder / self.picture, stack)
         row = f", {self.row} with all in a row" if self.row else ""
-        part = f" of the first {MOST}" if len(drawn) > MOST else ""
+        part = f" of the first {MOST // stack}" if len(drawn) > MOST else ""
         say(f"{what}{row} and {self.picture}{part} are in {self.out}")
 
     def tell_seed(self, seed: int) -> None:

@@ -76,29 +76,38 @@ def piano_roll(score: Roll, ax: "Axes | None" = None) -> "Axes":
     return ax
 
 
-def piano_rolls(scores: Sequence[Roll], titles: Sequence[str], path: Path) -> None:
+def piano_rolls(scores: Sequence[Roll], titles: Sequence[str], path: Path, stack: int = 1) -> None:
     """Write a PNG of all scores, each with its title, in reading order; of more than 32 the first 32.
 
     Args:
         scores: at least one.
         titles: one for each score.
         path: where to; a picture there is replaced.
+        stack: so many scores stand one below another, the next ones beside them or below.
 
     Raises:
         InputError: the place cannot be written to.
     """
     scores = scores[:MOST]
     columns = -(-len(scores) // LARGEST_COLUMN)
-    rows = -(-len(scores) // columns)
+    rows = -(-len(scores) // (stack * columns)) * stack
     axes = _figure(rows, columns, HEIGHT)
-    for ax, score, title, colour in zip(axes.flat, scores, titles, _colours(len(scores)), strict=False):
+    places = axes.reshape(-1, stack, columns).swapaxes(1, 2).ravel()  # stack after stack
+    for ax, score, title, colour in zip(places, scores, titles, _colours(len(scores)), strict=False):
         _draw(ax, score, title, colour)
     _scales(axes[0, 0], scores)
-    for ax in axes.flat[len(scores) :]:
+    for ax in places[len(scores) :]:
         ax.set_visible(False)
+    for column in axes.T:
+        [*_, lowest] = filter(_visible, column)
+        lowest.tick_params(labelbottom=True)
     with atomic(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # one that the font has not is drawn as a box
         axes[0, 0].figure.savefig(temporary, dpi=DPI)
+
+
+def _visible(ax: "Axes") -> bool:
+    return ax.get_visible()
 
 
 def _figure(rows: int, columns: int, height: float) -> Any:

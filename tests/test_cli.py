@@ -325,9 +325,11 @@ def test_reconstructions_are_drawn_below_their_originals(
     drawn: list[tuple[str, tuple]] = []
     monkeypatch.setattr(
         "data_prep.pictures.piano_rolls",
-        lambda scores, titles, path: drawn.extend(zip(titles, (score.notes for score in scores), strict=True)),
+        lambda scores, titles, path, stack: drawn.extend(zip(titles, (score.notes for score in scores), strict=True)),
     )
-    succeed(seqvae("reconstruct", "@a.mid", "@b.mid", "--model", "@tiny.safetensors"))
+    monkeypatch.setattr("data_prep.pictures.MOST", 2)
+    out = succeed(seqvae("reconstruct", "@a.mid", "@b.mid", "--model", "@tiny.safetensors"))
+    assert "reconstruction.png of the first 1 are in reconstruction" in out
     assert [title for title, _ in drawn] == [f"{n}, {what}" for n in "ab" for what in ("the original", "reconstructed")]
     vae = load(shelf / "tiny.safetensors")
     for number, name in enumerate(("a", "b")):

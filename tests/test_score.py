@@ -140,6 +140,16 @@ def test_pictures_hold_all_scores(count: int, tmp_path: Path) -> None:
     assert (tmp_path / "rolls.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_scores_of_a_stack_stand_one_below_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, figure = [], pictures._figure
+    monkeypatch.setattr(pictures, "_figure", lambda *size: made.append(figure(*size)) or made[0])
+    pictures.piano_rolls([TUNE] * 10, "AaBbCcDdEe", tmp_path / "rolls.png", stack=2)
+    columns = [[ax for ax in column if ax.get_visible()] for column in made[0].T]
+    assert ["".join(ax.get_title(loc="left") for ax in column) for column in columns] == ["AaCcEe", "BbDd"]
+    numbered = [[tick.label1.get_visible() for tick in column[-1].xaxis.get_major_ticks()] for column in columns]
+    assert all(map(all, numbered))
+
+
 def test_one_score_can_be_plotted() -> None:
     ax = TUNE.plot()
     notes = ax.collections[0].get_paths()
