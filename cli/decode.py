@@ -66,12 +66,17 @@ def decode(
 
 
 def _names(found: "Latents") -> list[str]:
-    """01-tune-bar5: in the order of the rows, and telling where each comes from."""
+    """01-tune-bar5: in the order of the rows, and telling where each comes from; 02-book-2-bar1 of book.abc#2."""
+    rows = zip(options.numbers(len(found)), map(_stem, found.source), found.place, strict=True)
+    return [f"{number}-{stem}-bar{place}" for number, stem, place in rows]
+
+
+def _stem(source: str) -> str:
     from data_prep.files import slugify
 
-    stems = (slugify(Path(source).stem) for source in found.source)
-    rows = zip(options.numbers(len(found)), stems, found.place, strict=True)
-    return [f"{number}-{stem}-bar{place}" for number, stem, place in rows]
+    path = Path(source)
+    _, _, tune = path.suffix.partition("#")
+    return slugify(path.stem) + (f"-{tune}" if tune.isdecimal() else "")
 
 
 def _model(found: "Latents", model: str | None, latents: Path) -> str | None:

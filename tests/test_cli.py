@@ -805,6 +805,8 @@ def test_a_tune_of_a_book_is_named_by_its_number(seqvae: Run) -> None:
     succeed(seqvae("encode", *order, *TINY, "--out", "z.npz"))
     sources = list(dict.fromkeys(Path(source).name for source in Latents.load(Path("z.npz")).source))
     assert sources == ["book.abc#2", "a.mid", "book.abc#1"]
+    succeed(seqvae("decode", "z.npz", *TINY))
+    assert {"1-book-2-bar1.mid", "4-a-bar1.mid"} < {name.removeprefix("0") for name in files(Path("decoded"))}
     succeed(seqvae("reconstruct", "./book.abc#2", "book.abc#1", *TINY, "--out", "both"))
     assert {"book-1.mid", "book-2.mid"} < files(Path("both")).keys()
     code, _, err = seqvae("evaluate", "book.abc#2", *TINY)
