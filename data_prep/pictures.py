@@ -24,6 +24,7 @@ LARGEST_COLUMN = 8  # rows; more scores go side by side
 MOST = 4 * LARGEST_COLUMN  # in one picture: it still fits a screen, and draws in about two seconds
 WIDTH, HEIGHT = 8.0, 1.3  # inches of one panel
 DPI = 150
+MOST_NUMBERS = 32  # of bars along one panel; of more bars every second, fourth ... is numbered
 LONGEST_TITLE = 70  # characters; they fit above a panel
 
 
@@ -175,7 +176,11 @@ def _scales(ax: "Axes", scores: Sequence[Roll]) -> None:
     numerator, denominator = scores[0].meter
     bar = scores[0].steps_per_quarter * 4 * numerator // denominator
     ax.set_xlim(-0.15, steps + 0.15)
-    ax.set_xticks(range(0, steps, bar), [str(number + 1) for number in range(len(range(0, steps, bar)))], ha="left")
+    begins = range(0, steps, bar)
+    apart = 1
+    while len(begins) > MOST_NUMBERS * apart:
+        apart *= 2
+    ax.set_xticks(begins[::apart], [str(number + 1) for number in range(0, len(begins), apart)], ha="left")
 
 
 def _pitch_names(low: int, high: int) -> tuple[list[int], list[str]]:

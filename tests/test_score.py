@@ -1,6 +1,7 @@
 """Scores: to ticks, to files, in a row, and drawn."""
 
 import wave
+from collections.abc import Sequence
 from pathlib import Path
 
 import mido
@@ -148,6 +149,15 @@ def test_scores_of_a_stack_stand_one_below_another(tmp_path: Path, monkeypatch: 
     assert ["".join(ax.get_title(loc="left") for ax in column) for column in columns] == ["AaCcEe", "BbDd"]
     numbered = [[tick.label1.get_visible() for tick in column[-1].xaxis.get_major_ticks()] for column in columns]
     assert all(map(all, numbered))
+
+
+@pytest.mark.parametrize(
+    ("bars", "numbers"), [(2, [1, 2]), (32, range(1, 33)), (33, range(1, 34, 2)), (65, range(1, 66, 4))]
+)
+def test_bar_numbers_leave_room_for_each_other(bars: int, numbers: Sequence[int]) -> None:
+    ax = Score((Note(60, 0, 4),), 12 * bars, meter=(3, 4)).plot()
+    assert [label.get_text() for label in ax.get_xticklabels()] == list(map(str, numbers))
+    assert ax.get_xticks().tolist() == [12 * (number - 1) for number in numbers]
 
 
 def test_one_score_can_be_plotted() -> None:
