@@ -5,6 +5,7 @@ are read here from its tokens: they are known exactly there, and building no mus
 tune is parsed on its own, so that a broken one costs itself alone.
 
 Accidentals hold up to the bar line, in every octave, as the standard has it; what is tied over the line keeps its own.
+Voices sound as their clefs (`treble-8`), `octave=` and `transpose=` say.
 Left out, as they do not belong to the melody: grace notes, chord symbols, decorations, lyrics, overlays (`&`).
 Repeats are played once.
 """
@@ -19,6 +20,9 @@ from data_prep.meters import is_tempo
 from data_prep.piece import Piece
 
 _OTHER_CLEF = re.compile(r"[\s=](treble|alto|tenor|perc|none)", re.IGNORECASE)  # which sound as written
+_SHIFT = re.compile(r"(octave|transpose)=(-?\d{1,2})|([+-])8(?!\d)")  # -8 of a clef: it sounds an octave lower
+_KEY_SIGN = re.compile(r"\s(\^{1,2}|_{1,2}|=)([A-Ga-g])(?![A-Za-z])")
+_SIGNS = {"^": "#", "_": "-", "=": "n"}  # as music21 writes them
 _TUNE = re.compile(r"^(?=X:)", re.MULTILINE)
 _FIELD = re.compile(r"[A-Za-z+]:(?![|:])")  # not the end of a repeat after a note
 _SPACER = re.compile(r"y[\d/]*")
@@ -104,6 +108,7 @@ def _voices(tokens: list[Any]) -> list[list[Bar]]:
         if isinstance(token, ABCMetadata) and token.isVoice():
             name = token.data.split()[0] if token.data.split() else ""
             writer = voices.setdefault(name, _Writer(common))
+            writer.sounding(token.data)
         elif isinstance(token, ABCMetadata) and token.tag == _RESTS:
             writer.rest(int(token.data or 1))
         elif isinstance(token, ABCMetadata):
@@ -124,8 +129,9 @@ class _Writer:
         self.bars: list[Bar] = []
         self.bar = Bar()
         self.at = 0.0  # quarters since the bar line
-        self.shift: int = common.shift if common else 0  # semitones, for clefs that sound an octave off
-        self.signs: dict[str, str] = {}  # accidentals, which hold up to the bar line, by step; in every octave
+        self.shift: int = common.shift if common else 0  # semitones, for what sounds higher than it is written
+        self.key: dict[str, str] = dict(common.key) if common else {}  # accidentals that stand beside a key, by step
+        self.signs = dict(self.key)  # and in a bar, where they hold up to the bar line; in every octave
         self.held: dict[str, str] = {}  # those of notes that are tied to the next one, by step and octave
         self.meter: tuple[int, int] | None = common.meter if common else None
         if common:
@@ -142,9 +148,24 @@ class _Writer:
         elif token.isTempo():
             self._tempo(token)
         elif token.isKey():
-            shift = token.getClefObject()[1]
-            if shift or _OTHER_CLEF.search(token.data):  # without a clef it keeps its own
-                self.shift = shift or 0
+            self._key(token)
+
+    def _key(self, token: Any) -> None:
+        self.key = dict.fromkeys(_STEPS, "n") if re.search(r"\bexp\b", token.data) else {}
+        for signs, step in _KEY_SIGN.findall(token.data):
+            self.key[step.upper()] = _SIGNS[signs[0]] * len(signs)
+        self.signs = dict(self.key)
+        shift = token.getClefObject()[1]
+        if shift or _OTHER_CLEF.search(token.data):  # without a clef it keeps its own
+            self.shift = shift or 0
+        self.sounding(token.data)
+
+    def sounding(self, said: str) -> None:
+        """What is said of a voice or a key may be that it sounds higher or lower than it is written."""
+        if found := _SHIFT.findall(re.sub(r'"[^"]*"', "", said)):
+            self.shift = sum(
+                int(by) * (12 if what == "octave" else 1) if what else int(f"{up}12") for what, by, up in found
+            )
 
     def _tempo(self, token: Any) -> None:
         try:
@@ -156,7 +177,7 @@ class _Writer:
 
     def line(self, token: Any) -> None:
         self.finish()
-        self.signs = {}
+        self.signs = dict(self.key)
         self.bar.section |= token.isRepeat() or not token.isRegular()
         self.bar.ending |= token.isRepeatBracket() == 2
 

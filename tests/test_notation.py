@@ -176,6 +176,22 @@ def test_abc_without_a_meter_is_in_eighths(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("said", "by"),
+    [("clef=treble-8", -12), ("treble+8", 12), ("-8va", -12), ("octave=1", 12), ("bass octave=-1 transpose=-2", -14)],
+)
+def test_abc_of_transposing_voices_is_read_as_it_sounds(tmp_path: Path, said: str, by: int) -> None:
+    assert [pitch for *_, pitch in heads(tune(tmp_path, "C4 D4|", key=f"C {said}"))] == [60 + by, 62 + by]
+    if "va" not in said:
+        piece = tune(tmp_path, f'V:1 {said} name="8-8"\nV:2\nK:C\n[V:1]C4 D4|\n[V:2]C4 D4|')
+        assert [[pitch for *_, pitch in heads(piece, voice)] for voice in (0, 1)] == [[60 + by, 62 + by], [60, 62]]
+
+
+@pytest.mark.parametrize(("key", "pitches"), [("D phr ^f", [66, 70, 65, 66]), ("D exp _B ^f", [66, 70, 65, 66])])
+def test_abc_accidentals_of_a_key(tmp_path: Path, key: str, pitches: list[int]) -> None:
+    assert [pitch for *_, pitch in heads(tune(tmp_path, "F4 B2 =F2|F8|", key=key))] == pitches
+
+
 def test_abc_tempo(tmp_path: Path) -> None:
     piece = abc("X:1\nT:t\nM:4/4\nL:1/8\nQ:1/2=60\nK:C\nCDEF GABc|\nQ:Slowly\nc8|\n", tmp_path / "a.abc")[0]
     assert piece.tempos == ((0, 120.0),)
