@@ -9,6 +9,7 @@ network, out of the home folder and from writing to the terminal.
 """
 
 import io
+import threading
 import warnings
 import zipfile
 import zlib
@@ -20,6 +21,8 @@ from typing import Any
 from data_prep import streams, tunebook
 from data_prep.errors import InputError
 from data_prep.piece import Piece
+
+_ALONE = threading.Lock()  # stderr and filters are the process's: of two threads one would put back the other's
 
 
 def read_all(path: Path) -> tuple[dict[int, Piece], list[tuple[str, str]]]:
@@ -66,7 +69,7 @@ def _each(
 @contextmanager
 def _quiet() -> Iterator[None]:
     """music21 warns of every doubt, on stderr and through `warnings`; a user cannot act on it."""
-    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+    with _ALONE, warnings.catch_warnings(), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
 

@@ -1,11 +1,17 @@
 """Written music: bars on the grid, ABC, MusicXML, kern, and the tunebooks of music21's corpus."""
 
+import sys
+import threading
+import time
+import warnings
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from data_prep import notation, tunebook
 from data_prep.bars import TICKS, Bar, Voice, WrittenNote, place, to_piece
 from data_prep.errors import InputError
 from data_prep.piece import Piece
@@ -409,3 +415,24 @@ def test_paths_that_cannot_serve(tmp_path: Path, name: str, message: str) -> Non
     (tmp_path / "x").mkdir()
     with pytest.raises(InputError, match=message):
         read_pieces(tmp_path / name)
+
+
+def test_threads_leave_stderr_and_filters_as_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = threading.Barrier(2)
+
+    def parse(tune: str) -> Piece:
+        with suppress(threading.BrokenBarrierError):
+            inside.wait(0.2)  # the one that came first leaves first
+        time.sleep(0.1 * (tune == "second"))
+        return Piece(tune, 480, ())
+
+    monkeypatch.setattr(tunebook, "parse", parse)
+    stderr, filters = sys.stderr, list(warnings.filters)
+    threads = [threading.Thread(target=notation.read_tunes, args=([tune],)) for tune in ("first", "second")]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.02)
+    for thread in threads:
+        thread.join()
+    assert sys.stderr is stderr
+    assert warnings.filters == filters
