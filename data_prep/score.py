@@ -16,13 +16,14 @@ import numpy as np
 
 from data_prep.errors import InputError
 from data_prep.files import WRITTEN_SUFFIXES, free
-from data_prep.meters import DEFAULT_TEMPO, STEPS_PER_QUARTER, Meter
+from data_prep.meters import DEFAULT_TEMPO, STEPS_PER_QUARTER, Meter, is_meter, name
 from data_prep.piece import Piece, Track
 
 if TYPE_CHECKING:
     import pretty_midi
     from matplotlib.axes import Axes
 
+MICROSECONDS = 6e7  # in a minute
 TICKS_PER_QUARTER = 480  # what most programs write; a multiple of the usual numbers of steps
 
 
@@ -43,7 +44,8 @@ class Score:
     """Notes on a grid of `steps` steps; `tempo` in quarters per minute.
 
     Raises:
-        ValueError: a note lies outside the score, ends before it begins, or has a pitch or velocity unknown to MIDI.
+        ValueError: a note lies outside the score, ends before it begins, or has a pitch, velocity or program unknown to
+            MIDI; or no MIDI file can hold the tempo, the meter or the grid.
     """
 
     notes: tuple[Note, ...]
@@ -55,8 +57,15 @@ class Score:
 
     def __post_init__(self) -> None:
         for note in self.notes:
-            if not (0 <= note.onset < note.end <= self.steps and 0 <= note.pitch <= 127 and 0 < note.velocity <= 127):
+            known = 0 <= note.pitch <= 127 and 0 < note.velocity <= 127 and 0 <= note.program <= 127
+            if not (known and 0 <= note.onset < note.end <= self.steps):
                 raise ValueError(f"{note} does not fit a score of {self.steps} steps")
+        if not (self.tempo > 0 and 1 <= MICROSECONDS / self.tempo < 2**24):
+            raise ValueError(f"tempo {self.tempo:g}: a MIDI file has 24 bits for the microseconds of a quarter")
+        if not is_meter(self.meter) or max(self.meter) > 255:
+            raise ValueError(f"meter {name(self.meter)}: no MIDI file can hold it")
+        if not 0 < self.steps_per_quarter < 2**15:
+            raise ValueError(f"{self.steps_per_quarter} steps a quarter: must be from 1 to {2**15 - 1:,}")
 
     @property
     def seconds(self) -> float:

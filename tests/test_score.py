@@ -2,7 +2,9 @@
 
 import wave
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import mido
 import numpy as np
@@ -167,3 +169,22 @@ def test_one_score_can_be_plotted() -> None:
     assert sorted(begins) == [(note.onset, note.pitch) for note in TUNE.notes]
     assert TUNE.plot(ax) is ax
     assert ax.get_title(loc="left") == "A tune"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"tempo": 0},
+        {"tempo": -3},
+        {"tempo": float("nan")},
+        {"tempo": 1},  # a file would say 6.2
+        {"meter": (4, 3)},  # a file would say 4/2
+        {"meter": (300, 4)},
+        {"steps_per_quarter": 0},
+        {"steps_per_quarter": 2**15},
+        {"notes": (Note(60, 0, 4, program=200),)},  # which nothing could read
+    ],
+)
+def test_what_no_midi_file_can_hold_is_no_score(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"MIDI|steps"):
+        replace(TUNE, **wrong)
