@@ -91,7 +91,7 @@ def load_model(path: Path) -> ModelFile:
         origin = Origin(**header["origin"]) if "origin" in header else None
         if origin is not None and not isinstance(origin.sequences, int):
             raise ValueError(f"trained on {origin.sequences!r} sequences")
-        return ModelFile(model.eval(), config, header["tokenizer"], header["metrics"], origin)
+        return ModelFile(model.float().eval(), config, header["tokenizer"], header["metrics"], origin)
     except (KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         raise _damaged(path, error) from None
 

@@ -93,7 +93,7 @@ class World:
         """The greatest of what the processes say, number by number, so that all decide alike."""
         if self.size == 1:
             return list(values)
-        numbers = torch.tensor(values, dtype=torch.float64)  # on the CPU: no GPU is waited for
+        numbers = torch.tensor(values, device="cpu", dtype=torch.float64)  # no GPU is waited for
         dist.all_reduce(numbers, dist.ReduceOp.MAX)
         return numbers.tolist()
 
@@ -144,7 +144,7 @@ def _giving_signs_of_life() -> Iterator[None]:
 
 def _sign(over: bool) -> bool:
     """A sign of the first process's life that all get: whether its work is over, as it says."""
-    sign = torch.tensor([int(over)])  # on the CPU
+    sign = torch.tensor([int(over)], device="cpu")
     dist.broadcast(sign, 0)
     return bool(sign)
 

@@ -72,7 +72,7 @@ def _kept(x: Tensor, share: float, generator: torch.Generator | None) -> Tensor:
     if x.device.type != "cpu":
         return torch.rand(x.shape, generator=generator, device=x.device).ge_(share)
     # drawing is what takes time here: 64 bits serve four places
-    bits = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None, generator=generator)
+    bits = torch.empty(-(-x.numel() // 4), device="cpu", dtype=torch.int64).random_(-(2**63), None, generator=generator)
     least = min(round(share * 2**16) - 2**15, 2**15 - 1)
     return bits.view(torch.int16)[: x.numel()].view(x.shape).ge_(least)
 

@@ -91,7 +91,7 @@ def evaluate(
     totals = {name: float(torch.stack(values).cpu().double().sum()) for name, values in found.items()}
     figures = _averages(totals, sequences, tokens) | _latent(posteriors, seed)
     if model.config.eos is not None:
-        nll = torch.tensor(totals["iw_nll"] if samples else -totals["elbo"], dtype=torch.float64)
+        nll = torch.tensor(totals["iw_nll"] if samples else -totals["elbo"], device="cpu", dtype=torch.float64)
         figures |= {"tokens": tokens / sequences, "perplexity": float((nll / tokens).exp())}
     return figures
 

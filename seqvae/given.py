@@ -40,7 +40,7 @@ def latents(z: np.ndarray | Tensor | Latents, size: int, model: str) -> Tensor:
     z = z.mean if isinstance(z, Latents) else z
     if z.is_complex() if isinstance(z, Tensor) else np.iscomplexobj(z):
         raise TypeError("latents are real numbers, and these are complex")
-    z = torch.as_tensor(z if isinstance(z, Tensor) else np.ascontiguousarray(z, np.float32))
+    z = z if isinstance(z, Tensor) else torch.from_numpy(np.ascontiguousarray(z, np.float32))
     z = z.detach().float()
     z = z.unsqueeze(0) if z.ndim == 1 else z
     if z.ndim != 2 or z.shape[1] != size:

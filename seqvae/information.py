@@ -48,10 +48,10 @@ def information(posterior: Normal, samples: int | None = None, seed: int = 0) ->
     mean, scale = _exact(posterior.loc), _exact(posterior.scale)
     rate = float(rate_per_dimension(Normal(mean, scale, validate_args=False)).sum(-1).mean())
     if len(mean) > MOST:
-        some = torch.randperm(len(mean), generator=generator)[:MOST].to(mean.device)
+        some = torch.randperm(len(mean), generator=generator, device="cpu")[:MOST].to(mean.device)
         mean, scale = mean[some], scale[some]
     samples = samples or math.ceil(MOST / len(mean))
-    noise = torch.randn(samples, *mean.shape, generator=generator, dtype=mean.dtype).to(mean.device)
+    noise = torch.randn(samples, *mean.shape, generator=generator, device="cpu", dtype=mean.dtype).to(mean.device)
     told = _told(mean, scale, mean + scale * noise)
     return Information(told, rate - told, math.log(len(mean)))
 

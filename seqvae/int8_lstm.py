@@ -50,7 +50,7 @@ def run(
         step = _steps(each.states, B, H)
         outputs = each.bias.new_empty(T, B, H)
         if order is None:
-            order = torch.arange(T).unsqueeze(1).expand(T, B)
+            order = torch.arange(T, device="cpu").unsqueeze(1).expand(T, B)
         for start in range(0, T, slice_):
             if below is None:
                 assert isinstance(each.inputs, Tensor)

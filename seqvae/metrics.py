@@ -24,7 +24,7 @@ class Averages:
     def __init__(self, skipped_in_a_row: int = 0) -> None:
         self.skipped_in_a_row = skipped_in_a_row  # up to the last look
         self.most_in_a_row = 0  # of the steps that the last look took up
-        self._steps, self._sums = 0, torch.zeros(len(FIGURES) + 2, dtype=torch.float64)
+        self._steps, self._sums = 0, torch.zeros(len(FIGURES) + 2, device="cpu", dtype=torch.float64)
         self._latest: dict[str, float] = {}
         self._unseen: Tensor | None = None
 

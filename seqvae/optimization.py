@@ -59,7 +59,7 @@ class Optimization:
         self.renew()
         self.adversary = None
         if training.adversarial:
-            with torch.random.fork_rng(devices=[]):  # its first weights follow from the seed, too
+            with torch.random.fork_rng(devices=[]), torch.device("cpu"):  # its first weights follow from the seed, too
                 torch.default_generator.manual_seed(training.seed)
                 self.adversary = Adversary(model.config.latent_size, device)
 
@@ -264,7 +264,7 @@ class _RunningAverages:
 
 
 def _prior(z: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(z.shape, generator=generator, device=z.device)
+    return torch.randn(z.shape, generator=generator, device=z.device, dtype=torch.float32)
 
 
 @contextmanager

@@ -71,7 +71,8 @@ def _made(model: SequenceVAE, batch: Batch, count: int) -> tuple[Tensor, Tensor]
     T, device = model.config.length, batch.tokens.device
     if model.config.eos is not None:  # at first none of them ends by itself
         T = min(T, max(LONGEST, batch.tokens.shape[1] + 1))
-    z = torch.randn(count, model.config.latent_size, generator=torch.Generator().manual_seed(0)).to(device)
+    size = count, model.config.latent_size
+    z = torch.randn(size, generator=torch.Generator().manual_seed(0), device="cpu", dtype=torch.float32).to(device)
     mean = model.encode(batch.tokens, batch.lengths).loc
     samples = generate(model.decoder, z, T, generator=torch.Generator(device).manual_seed(0))
     return generate(model.decoder, mean, T, temperature=0.0), samples

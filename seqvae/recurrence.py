@@ -103,7 +103,7 @@ def backwards(T: int, B: int, lengths: Tensor | None) -> Tensor:
 
     T steps of B sequences, of which `lengths` (B) count -> (T, B). It undoes itself.
     """
-    ends = torch.full((B,), T) if lengths is None else lengths
+    ends = torch.full((B,), T, device="cpu") if lengths is None else lengths
     steps = torch.arange(T, device=ends.device).unsqueeze(1)
     return torch.where(steps < ends, ends - 1 - steps, steps)
 

@@ -54,7 +54,7 @@ class Adversary:
             nn.Linear(DISCRIMINATOR_SIZE, DISCRIMINATOR_SIZE),
             nn.ReLU(),
             nn.Linear(DISCRIMINATOR_SIZE, 1),
-        ).to(device)
+        ).to(device, torch.float32)
         self.optimizer = torch.optim.Adam(
             self.network.parameters(), lr=DISCRIMINATOR_RATE, betas=(0.5, 0.999), fused=True
         )

@@ -287,9 +287,10 @@ def _check_whiten(training: TrainConfig, dimensions: int, sequences: int) -> Non
 
 def new_model(config: Config, number: int = 0) -> SequenceVAE:
     """First weights; another `number` gives others."""
-    with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not ours to reset
+    # the caller's random numbers are not ours to reset; the device and type of tensors by default are the caller's, too
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(config.training.seed + number)  # manual_seed reaches all GPUs, too
-        return SequenceVAE(config.model)
+        return SequenceVAE(config.model).float()
 
 
 def renew(model: SequenceVAE, part: str, config: Config, phase: int) -> None:

@@ -125,7 +125,7 @@ def _inverted(logits: Tensor, uniform: Tensor) -> Tensor:
 
 def gumbel(shape: Sequence[int], generator: torch.Generator | None, device: torch.device) -> Tensor:
     """Standard Gumbel noise."""
-    return torch.rand(shape, generator=generator, device=device).log_().neg_().log_().neg_()
+    return torch.rand(shape, generator=generator, device=device, dtype=torch.float32).log_().neg_().log_().neg_()
 
 
 @torch.inference_mode()
@@ -169,7 +169,7 @@ def _noise(steps: int, rows: int, V: int, generator: torch.Generator | None, dev
     """What `draw` needs for each step; of a single row the noise that many can share."""
     if rows == 1:
         return gumbel((steps, 1, V), generator, device)
-    return torch.rand((steps, rows, 1), generator=generator, device=device)
+    return torch.rand((steps, rows, 1), generator=generator, device=device, dtype=torch.float32)
 
 
 def _roll_out(

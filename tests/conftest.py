@@ -7,6 +7,8 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: threads cost more than they save here
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import settings
 
@@ -43,3 +45,13 @@ def int8(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(int8, "packs", lambda: False)
         monkeypatch.setattr(torch, "_int_mm", product, raising=False)
         monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: True, raising=False)
+
+
+@pytest.fixture
+def double_by_default() -> Iterator[None]:
+    """Tensors are float64 unless told otherwise."""
+    import torch
+
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)

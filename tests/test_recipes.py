@@ -527,3 +527,26 @@ def test_notes_are_no_score_of_text_whatever_the_settings_were_made_for(text: Pa
     for_music = config(select="note_on_free_running")
     with pytest.raises(OptionError, match="--select note_on_free_running: text has no notes"):
         train(for_music, text, tmp_path / "run")
+
+
+def test_tensors_may_have_another_device_by_default(dataset: Path, tmp_path: Path) -> None:
+    settings = config(
+        model={"dropout": 0.3},
+        whiten=True,
+        adversarial=1.0,
+        mmd=1.0,
+        word_dropout=0.2,
+        encoder_drop=0.2,
+        encoder_swap=0.2,
+        scheduled_sampling="constant",
+        free_bits=1.0,
+    )
+    train(settings, dataset, tmp_path / "usual")
+    with torch.device("meta"):  # where nothing can be computed
+        train(settings, dataset, tmp_path / "other")
+    assert not differ(weights(tmp_path / "usual"), weights(tmp_path / "other"))
+
+
+def test_tensors_may_have_another_type_by_default(dataset: Path, tmp_path: Path, double_by_default: None) -> None:
+    train(config(adversarial=1.0, encoder_swap=0.2, word_dropout=0.2), dataset, tmp_path / "run")
+    assert {tensor.dtype for tensor in weights(tmp_path / "run").values()} == {torch.float32}

@@ -236,3 +236,26 @@ def test_a_device_that_is_not_there_is_told(vae: TrainedModel, tmp_path: Path) -
     vae.save(tmp_path / "mine.safetensors")
     with pytest.raises(OptionError, match="--device abacus"):
         seqvae.load(tmp_path / "mine.safetensors", device="abacus")
+
+
+def test_tensors_may_have_another_device_by_default(vae: TrainedModel, files: list[Path], tmp_path: Path) -> None:
+    vae.save(tmp_path / "model.safetensors")
+    with torch.device("meta"):  # where nothing can be computed
+        other = seqvae.load(tmp_path / "model.safetensors", "cpu")
+        found = other.sample(3, seed=1), other.encode(files).mean, other.interpolate(*files[:2], 3)
+        figures = other.evaluate(files, samples=2)
+    assert found[0] == vae.sample(3, seed=1)
+    assert np.array_equal(found[1], vae.encode(files).mean)
+    assert notes(found[2]) == notes(vae.interpolate(*files[:2], 3))
+    assert figures == vae.evaluate(files, samples=2)
+
+
+def test_tensors_may_have_another_type_by_default(
+    vae: TrainedModel, files: list[Path], tmp_path: Path, double_by_default: None
+) -> None:
+    vae.save(tmp_path / "model.safetensors")
+    other = seqvae.load(tmp_path / "model.safetensors", "cpu")
+    found = [other.sample(n, temperature=1.0, seed=1) for n in (1, 3)]
+    assert other.encode(files).mean.dtype == np.float32
+    torch.set_default_dtype(torch.float32)
+    assert found == [vae.sample(n, temperature=1.0, seed=1) for n in (1, 3)]
