@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from seqvae.batch import Batch
@@ -52,6 +53,7 @@ class TrainResult:
     best: dict[str, float]  # valid metrics of the model that was kept
 
 
+@torch.inference_mode(False)  # gradients are needed, though the caller may have turned them off
 def train(
     config: Config,
     dataset: Path | str,

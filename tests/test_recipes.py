@@ -550,3 +550,11 @@ def test_tensors_may_have_another_device_by_default(dataset: Path, tmp_path: Pat
 def test_tensors_may_have_another_type_by_default(dataset: Path, tmp_path: Path, double_by_default: None) -> None:
     train(config(adversarial=1.0, encoder_swap=0.2, word_dropout=0.2), dataset, tmp_path / "run")
     assert {tensor.dtype for tensor in weights(tmp_path / "run").values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("without", [torch.no_grad, torch.inference_mode])
+def test_gradients_may_be_turned_off_by_the_caller(text: Path, tmp_path: Path, without: type) -> None:
+    train(config(), text, tmp_path / "usual")
+    with without():
+        train(config(), text, tmp_path / "other")
+    assert not differ(weights(tmp_path / "usual"), weights(tmp_path / "other"))
