@@ -40,11 +40,16 @@ def test_pins_are_plain_versions() -> None:
 
 
 def test_files_beside_the_code_are_packaged() -> None:
-    patterns = project()["tool"]["setuptools"]["package-data"]["seqvae"]
-    packaged = {path for pattern in patterns for path in (ROOT / "seqvae").glob(pattern)}
-    others = {path for path in (ROOT / "seqvae").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
-    assert packaged == others
+    data = project()["tool"]["setuptools"]["package-data"]
+    packaged = {path for floor in data for pattern in data[floor] for path in (ROOT / floor).glob(pattern)}
+    inside = [path for floor in ("cli", "seqvae", "data_prep") for path in (ROOT / floor).rglob("*") if path.is_file()]
+    assert packaged == {path for path in inside if path.suffix not in (".py", ".pyc")}
     assert ROOT / "seqvae" / "presets" / "melody-2bar.toml" in packaged
+
+
+def test_types_are_there_for_those_who_import() -> None:
+    data = project()["tool"]["setuptools"]["package-data"]
+    assert all("py.typed" in data[floor] and (ROOT / floor / "py.typed").exists() for floor in ("seqvae", "data_prep"))
 
 
 def test_all_folders_of_code_are_packages() -> None:
