@@ -1,6 +1,8 @@
 """What an installation takes with it, and that the tested versions lie within the ranges that are allowed."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import entry_points
 from itertools import chain
@@ -73,3 +75,13 @@ def test_the_makefile_offers_what_the_readme_promises() -> None:
     tunes = re.findall(r"samples/melodies/\S+\.mid", text)
     assert len(tunes) == 2
     assert all((ROOT / tune).is_file() for tune in tunes)
+
+
+def test_a_source_distribution_can_be_tested(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools", "77")
+    command = [sys.executable, "-c", "from setuptools import setup; setup()", "-q", "egg_info", "-e", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    packed = {ROOT / line for line in (tmp_path / "seqvae.egg-info/SOURCES.txt").read_text("utf-8").splitlines()}
+    folders = [path for name in ("benchmarks", "samples", "tests") for path in (ROOT / name).rglob("*")]
+    needed = {path for path in folders if path.is_file() and path.suffix != ".pyc"}
+    assert needed | {ROOT / "Makefile", ROOT / "constraints.txt", ROOT / ".ci" / "run"} <= packed
