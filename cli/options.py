@@ -12,7 +12,7 @@ import typer
 
 from cli.console import option_name
 from data_prep.errors import InputError
-from seqvae.config import DEVICES, INFERENCE_PRECISIONS, MOST_BEAM, MOST_SEED
+from seqvae.config import DEVICES, INFERENCE_PRECISIONS, MOST_BEAM, MOST_PENALTY, MOST_SEED
 from seqvae.errors import OptionError
 
 DECODING = ("temperature", "top_k", "top_p", "beam", "length_penalty", "unknown")
@@ -32,9 +32,9 @@ def at_least(minimum: int) -> Check:
 
 
 def between(least: int, most: int) -> Check:
-    """A whole number, not below `least` nor above `most`."""
+    """A number, not below `least` nor above `most`."""
 
-    def check(parameter: typer.CallbackParam, value: int | None) -> int | None:
+    def check(parameter: typer.CallbackParam, value: float | None) -> float | None:
         return _require(value is None or least <= value <= most, parameter, value, f"between {least:,} and {most:,}")
 
     return check
@@ -153,7 +153,7 @@ LengthPenalty = Annotated[
     float | None,
     typer.Option(
         metavar="A",
-        callback=at_least(0),
+        callback=between(0, MOST_PENALTY),
         help="Of the search: 0 prefers short sentences, more longer ones.  [1]",
     ),
 ]

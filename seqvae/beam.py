@@ -48,7 +48,7 @@ def beam_search(
         z: latents (B, Z).
         length: T, the most steps, the end included.
         beams: K, hypotheses of each latent at a time.
-        length_penalty: alpha, 0 or more; where sequences do not end, it changes no order.
+        length_penalty: alpha, 0 to MOST_PENALTY; where sequences do not end, it changes no order.
         never: ids that are not said, beside those that never are.
     """
     unsaid = [*decoder.config.unsaid, *never]

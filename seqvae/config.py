@@ -38,6 +38,7 @@ MOST_SEED = 2**62  # torch takes twice that, and some are counted up from it
 MOST_RESULTS = 1_000_000  # at a time: all are held in memory
 MOST_BEAM = 1000  # hypotheses of each
 MOST_LENGTH = 100_000  # tokens of a sentence: a model that does not end makes so many steps
+MOST_PENALTY = 8  # of length, in a search: with more of it fp32 cannot hold the scores of so many tokens
 MUSIC, TEXT = "music", "text"
 TOKENIZERS = {"melody": MUSIC, "words": TEXT, "characters": TEXT, "huggingface": TEXT}  # and what they read
 LONG = ("cut", "drop")

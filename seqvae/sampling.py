@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from seqvae.beam import beam_search
-from seqvae.config import MOST_BEAM
+from seqvae.config import MOST_BEAM, MOST_PENALTY
 from seqvae.decoders import LSTMDecoder
 from seqvae.errors import OptionError
 from seqvae.few import FewSteps, suits
@@ -50,8 +50,8 @@ class Decoding:
             raise OptionError(f"--top-p {self.top_p}: must be above 0 and at most 1")
         if self.beam is not None and not 1 <= self.beam <= MOST_BEAM:
             raise OptionError(f"--beam {self.beam}: must be between 1 and {MOST_BEAM:,}")
-        if not 0.0 <= self.length_penalty < float("inf"):
-            raise OptionError(f"--length-penalty {self.length_penalty}: must be 0 or more")
+        if not 0.0 <= self.length_penalty <= MOST_PENALTY:
+            raise OptionError(f"--length-penalty {self.length_penalty}: must be between 0 and {MOST_PENALTY}")
         if self.beam is not None and (self.temperature or self.top_k is not None or self.top_p is not None):
             raise OptionError(f"--beam {self.beam} draws nothing: leave out --temperature, --top-k and --top-p")
         if self.beam is None and not self.temperature and (self.top_k is not None or self.top_p is not None):

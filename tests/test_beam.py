@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.distributions import Categorical
 
-from seqvae.beam import Hypotheses, beam_search
-from seqvae.config import ModelConfig
+from seqvae.beam import Hypotheses, _penalty, beam_search
+from seqvae.config import MOST_LENGTH, MOST_PENALTY, ModelConfig
 from seqvae.decoders import LSTMDecoder
 from seqvae.objectives import summed
 from seqvae.sampling import generate
@@ -113,6 +113,10 @@ def test_lengths_compete() -> None:
     ]
     assert means[0] <= means[1] <= means[2]
     assert means[0] < means[2]
+
+
+def test_fp32_holds_the_scores_of_the_longest_sentences() -> None:
+    assert 1.0 / _penalty(MOST_LENGTH, MOST_PENALTY) > torch.finfo(torch.float32).tiny
 
 
 @pytest.mark.parametrize("config", [TEXT, MELODY])

@@ -467,6 +467,7 @@ WRONG_USE = [
     ["sample", *TINY, "--beam", 0],
     ["sample", *TINY, "--beam", 3, "--temperature", 1],
     ["sample", *TINY, "--length-penalty", 1.5],
+    ["sample", *TINY, "--beam", 2, "--length-penalty", 1e9],
     ["sample", *TINY, "--out", "folder"],
     ["interpolate", CAT, STORM, *TINY, "--bar", 2],
     ["interpolate", CAT, STORM, *TINY, "--steps", 1],

@@ -274,6 +274,7 @@ def test_decoding_by_its_options() -> None:
         ({"top_p": 1.5}, "--top-p 1.5"),
         ({"beam": 0}, "--beam 0"),
         ({"beam": 2, "length_penalty": -1.0}, "--length-penalty -1.0"),
+        ({"beam": 2, "length_penalty": 8.5}, "--length-penalty 8.5: must be between 0 and 8"),
         ({"beam": 2, "temperature": 1.0}, "leave out --temperature"),
         ({"beam": 2, "top_k": 5}, "leave out --temperature"),
         ({"length_penalty": 0.5}, "give --beam"),
