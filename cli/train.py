@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from seqvae.training import TrainResult
 
 DATASETS = ".datasets"
+SOURCE_MISSING = "SOURCE is missing: give files, folders or a dataset; or a run with --resume --out RUN"
 ENDED = {
     "early": "stopped early: the validation score no longer improved",
     "over": "nothing was done, as the budget was used up before: resume with a larger one, like --steps or --minutes",
@@ -197,7 +198,7 @@ def _base(start_from: str | None, preset: str | None, sources: Sequence[Path]) -
 
 def _default_run(sources: Sequence[Path], base: Config, start_from: str | None) -> Path:
     if not sources:
-        raise OptionError("SOURCE is missing: give files, folders or a dataset; or a run with --resume --out RUN")
+        raise OptionError(SOURCE_MISSING)
     source = sources[0].resolve()
     stem = Path(source.stem).stem if source.suffix == ".gz" else source.stem
     way = Path(base.name).name or "preset"  # whatever a preset calls itself, it leads to no other place
@@ -223,8 +224,10 @@ def _dataset(sources: Sequence[Path], config: Config, run: Path, given: Mapping[
         if given["workers"] is not None:
             raise OptionError(f"--workers {given['workers']}: goes with files as SOURCE: a dataset is read already")
         place = sources[0] if sources else before
-        if place is None or not place.exists():
-            raise OptionError(f"SOURCE is missing: what {run} was trained on is not there any more ({before})")
+        if place is None:
+            raise OptionError(SOURCE_MISSING)
+        if not place.exists():
+            raise OptionError(f"SOURCE is missing: what {run} was trained on is not there any more ({place})")
         found = dataset.open_dataset(place)
         data.check_dataset(config, found, given)
         return found

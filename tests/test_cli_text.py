@@ -573,6 +573,7 @@ def test_bad_input_gives_one_line_and_nothing_is_written(
             ["--words spaces", "means nothing for the tokenizer characters"],
         ),
         (["prepare", "@latin.txt", "--out", "D", *SMALL], ["line 2", "0xe9", "--encoding", "latin-1"]),
+        (["train", "--out", "new"], ["SOURCE is missing: give files", "--resume --out RUN"]),
     ],
 )
 def test_the_line_says_what_is_wrong_and_what_to_do(seqvae: Run, arguments: list, words: list[str]) -> None:
