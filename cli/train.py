@@ -34,6 +34,8 @@ SOURCE_MISSING = "SOURCE is missing: give files, folders or a dataset; or a run 
 ENDED = {
     "early": "stopped early: the validation score no longer improved",
     "over": "nothing was done, as the budget was used up before: resume with a larger one, like --steps or --minutes",
+    "all over": "nothing was done: the run is at its end, which its phases set; another one can go on from its "
+    "model with --start-from",
     "plateau": "stopped on a plateau, the learning rate having been halved as often as it may be",
 }
 SHOWN = ("elbo", "rate", "mutual_information", "perplexity", "note_on_accuracy", "note_on_free_running")
@@ -139,7 +141,7 @@ def train(
             config, dataset, run, resume=resume, force=force, on_validation=Previews(dataset), world=world
         )
         if world.first:
-            _report(result, dataset)
+            _report(result, config, dataset)
 
 
 def _settled(given: Mapping[str, Any], world: "World") -> tuple[Config, Path, Path]:
@@ -270,7 +272,7 @@ def _vocabulary(config: Config, before: Path | None) -> "TextTokenizer | None":
     return cast("TextTokenizer", create(tokenizer_of(config.start_from)))
 
 
-def _report(result: "TrainResult", dataset: Path) -> None:
+def _report(result: "TrainResult", config: Config, dataset: Path) -> None:
     """Where the results are, how good they are, and what to try next."""
     if result.skipped_steps:
         say(f"skipped: {count(result.skipped_steps, 'step')} with a loss or gradient that was not finite")
@@ -284,7 +286,8 @@ def _report(result: "TrainResult", dataset: Path) -> None:
         say(f"go on with: seqvae train --resume --out {run}")
         raise typer.Exit(INTERRUPTED)
     if result.stopped in ENDED:
-        say(ENDED[result.stopped])
+        fixed = any(name in phase.changes for phase in config.phases for name in training.BUDGET)
+        say(ENDED["all over" if result.stopped == "over" and fixed else result.stopped])
     from data_prep.dataset import open_dataset
 
     split = "" if len(open_dataset(dataset).split("test")) else " --split valid"

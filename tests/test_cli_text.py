@@ -459,6 +459,8 @@ def test_phases_follow_each_other_and_keep_what_they_set(seqvae: Run) -> None:
     assert (code, "seqvae presets ptb-best > mine.toml" in err) == (2, True)
     code, _, err = seqvae("train", "--resume", "--out", "run", "--steps", 9)
     assert (code, "a run that goes on keeps its phases" in err) == (2, True)
+    told = succeed(seqvae("train", "--resume", "--out", "run"))
+    assert ("nothing was done" in told, "--start-from" in told, "--steps" in told) == (True, True, False)
 
 
 # --- bad input: one clear line, the right exit code, nothing written
