@@ -233,7 +233,7 @@ def _dataset(sources: Sequence[Path], config: Config, run: Path, given: Mapping[
         found = dataset.open_dataset(place)
         data.check_dataset(config, found, given)
         return found
-    chosen, vocabulary = data.data_options(config.data), _vocabulary(config, before)
+    chosen, vocabulary = data.data_options(config.data), _vocabulary(config, before, given["tokenizer"])
     place = run.parent / DATASETS / dataset.fingerprint(sources, chosen, **splits, vocabulary=vocabulary)[:16]
     made = dataset.cached(
         sources, chosen, place, workers=given["workers"], progress=True, **splits, vocabulary=vocabulary
@@ -258,14 +258,22 @@ def _same(before: "Dataset", made: "Dataset", run: Path) -> "Dataset":
     return before
 
 
-def _vocabulary(config: Config, before: Path | None) -> "TextTokenizer | None":
-    """Of text the tokenizer of the model that the run starts from, if it does, or has started from before."""
-    if config.start_from is None or config.data.kind != TEXT:
+def _vocabulary(config: Config, before: Path | None, file: Path | None) -> "TextTokenizer | None":
+    """Of text a tokenizer that is there already: of the model that the run starts from, or of a tokenizer.json.
+
+    Args:
+        before: what a resumed run was trained on, which has either; they may be gone.
+        file: a tokenizer.json that is given now.
+    """
+    if config.data.kind != TEXT:
         return None
-    if before is not None and before.exists():  # where the model may be gone
+    had = config.start_from is not None or (config.data.tokenizer_file is not None and file is None)
+    if had and before is not None and before.exists():
         from data_prep.dataset import open_dataset
 
         return cast("TextTokenizer", open_dataset(before).tokenizer)
+    if config.start_from is None:
+        return None
     from data_prep.tokenizers.base import create
     from seqvae.starting import tokenizer_of
 

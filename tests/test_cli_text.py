@@ -407,6 +407,8 @@ def test_a_tokenizer_json_as_vocabulary(seqvae: Run) -> None:
     made, _ = told(seqvae, "reconstruct", CAT, "--model", "run")
     assert made[0] == CAT
     succeed(seqvae("train", "@notes.txt", "--resume", "--out", "run", "--tokenizer", "moved.json", "--steps", 4))
+    Path("moved.json").unlink()  # ... and the run has its vocabulary
+    assert "holds the same" in succeed(seqvae("train", "@notes.txt", "--resume", "--out", "run", "--steps", 5))
 
 
 TRAINING = [
