@@ -55,8 +55,10 @@ def check_same(before: Config, config: Config, section: str, free: AbstractSet[s
 def check_resumable(before: Config, config: Config, out: Path) -> None:
     """Only what does not change the steps already made may differ."""
     free = {"epochs", "steps", "minutes", "patience", "device", "precision", "accumulate"}
-    if not any(each.whiten or each.aggressive or each.learning_rate_decay == "plateau" for _, each in before.stages()):
-        free.add("validate_every")  # which means more to these than a look at the model
+    more = any(each.whiten or each.aggressive or each.learning_rate_decay == "plateau" for _, each in before.stages())
+    more = more or before.model.posterior == "batch-norm"  # by whose averages at rest a batch of one is normalised
+    if not more:  # than a look at the model
+        free.add("validate_every")
     for section in ("model", "training"):
         check_same(before, config, section, free, out)
     if before.start_from != config.start_from:

@@ -72,7 +72,8 @@ def train(
         dataset: a folder made by data_prep.dataset.prepare.
         out: the run folder; it must not exist unless `resume` or `force` says what to do with it.
         resume: go on where the run in `out` stopped; only budget, patience, device, precision, accumulate, the number
-            of processes and, unless weights depend on it (whiten, aggressive, plateau), validate_every may differ.
+            of processes and, unless weights depend on it (whiten, aggressive, plateau, batch-norm), validate_every may
+            differ.
         force: replace the run in `out`.
         progress: show a progress line when stderr is a terminal.
         on_validation: called with the model, the run folder and the step, for previews.

@@ -653,10 +653,20 @@ def test_a_run_goes_on_with_its_dataset_prepared_anew(tmp_path: Path) -> None:
     assert train(adapted(steps=4), made[1].path, tmp_path / "run", resume=True).steps == 4
 
 
-def test_steps_between_validations_stay_where_they_mean_more(dataset: Path, tmp_path: Path) -> None:
-    train(adapted(steps=2, validate_every=1, whiten=True), dataset, tmp_path / "run")
+@pytest.mark.parametrize(("whiten", "posterior"), [(True, "gaussian"), (False, "batch-norm")])
+def test_steps_between_validations_stay_where_they_mean_more(
+    dataset: Path, tmp_path: Path, whiten: bool, posterior: str
+) -> None:
+    often, seldom = (
+        dataclasses.replace(
+            adapted(steps=2 * every, validate_every=every, whiten=whiten),
+            model=dataclasses.replace(CONFIG.model, posterior=posterior),
+        )
+        for every in (1, 2)
+    )
+    train(often, dataset, tmp_path / "run")
     with pytest.raises(OptionError, match="was trained with validate-every 1, not 2"):
-        train(adapted(steps=4, validate_every=2, whiten=True), dataset, tmp_path / "run", resume=True)
+        train(seldom, dataset, tmp_path / "run", resume=True)
 
 
 class AskedAfter:
