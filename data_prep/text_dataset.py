@@ -55,7 +55,7 @@ def build(job: Job, options: TextOptions) -> Made:
         InputError: no file gives a sentence, or those of train are all too long, or no word of them can be known.
     """
     if options.tokenizer == "huggingface" and job.vocabulary is None and options.tokenizer_file is None:
-        raise InputError("the tokenizer huggingface needs a tokenizer file")
+        raise InputError("the tokenizer huggingface needs a tokenizer file: name one with --tokenizer")
     found, group = gather(job, job.folder / "sentences", options.encoding)
     own_files = bool(job.valid.given or job.test.given)
     split = group.astype(np.int8) if own_files else splits.by_hash(np.array(found.hash, np.uint64), job.shares)

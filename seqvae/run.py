@@ -259,6 +259,8 @@ def check_computable(config: Config, world: World) -> None:
         check_parts(training, config.model, world)
         if training.select.startswith("note_on") and config.data.kind == TEXT:
             raise OptionError(f"--select {training.select}: text has no notes; choose elbo or distortion")
+        if training.transpose and config.data.kind == TEXT:
+            raise OptionError(f"transpose {training.transpose}: text has no notes; leave it out of the preset")
 
 
 def check_parts(training: TrainConfig, model: ModelConfig, world: World) -> None:

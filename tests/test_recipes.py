@@ -523,10 +523,12 @@ def test_part_of_a_split_is_taken_from_all_of_it(text: Path) -> None:
     assert len([row for batch in data.batches("train", 8, most=len(rows) + 1) for row in batch.tokens]) == len(rows)
 
 
-def test_notes_are_no_score_of_text_whatever_the_settings_were_made_for(text: Path, tmp_path: Path) -> None:
-    for_music = config(select="note_on_free_running")
-    with pytest.raises(OptionError, match="--select note_on_free_running: text has no notes"):
-        train(for_music, text, tmp_path / "run")
+@pytest.mark.parametrize("for_music", [{"select": "note_on_free_running"}, {"transpose": 5}])
+def test_text_has_no_notes_whatever_the_settings_were_made_for(
+    text: Path, tmp_path: Path, for_music: dict[str, Any]
+) -> None:
+    with pytest.raises(OptionError, match="text has no notes"):
+        train(config(**for_music), text, tmp_path / "run")
 
 
 def test_tensors_may_have_another_device_by_default(dataset: Path, tmp_path: Path) -> None:

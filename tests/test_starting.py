@@ -159,7 +159,7 @@ def test_sentences_take_the_vocabulary_that_is_given(shelf: Path, tmp_path: Path
     assert prepare([shelf / "mine.txt"], tmp_path / "own", TextOptions()).tokenizer != known
     with pytest.raises(InputError, match="a vocabulary is for text"):
         prepare([shelf / "mine"], tmp_path / "tunes", MelodyOptions(), vocabulary=known)
-    with pytest.raises(InputError, match="the tokenizer huggingface needs a tokenizer file"):
+    with pytest.raises(InputError, match="the tokenizer huggingface needs a tokenizer file: name one with --tokenizer"):
         prepare([shelf / "mine.txt"], tmp_path / "none", TextOptions("huggingface"))
     prepare([shelf / "mine.txt"], tmp_path / "pieces", TextOptions("huggingface"), vocabulary=known)
 
