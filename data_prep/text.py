@@ -14,7 +14,6 @@ import codecs
 import gzip
 import io
 import re
-import unicodedata
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,13 +23,12 @@ from typing import Any
 from data_prep.errors import InputError
 from data_prep.files import check_file
 from data_prep.tokenizers import words
-from data_prep.tokenizers.text import SPECIALS
+from data_prep.tokenizers.text import SPECIALS, composed
 
 LONG = ("cut", "drop")
 MOST = 1 << 20  # characters of a line
 
 _BLOCK = 1 << 18  # bytes
-_LONGEST_COMPOSED = 1000  # characters; composing takes time in the square of the number of accents in a row
 _NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ufeff\ud800-\udfff]")  # controls, byte order marks, half characters
 _DIRECTIONS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # of writing; one alone turns a line round
 _IDLE: dict[str, dict[str, Any]] = {  # what means nothing for a tokenizer, and must have these values
@@ -107,11 +105,7 @@ def clean(text: str) -> str:
     """A text as a sentence: one line, single blanks."""
     if text.isascii():
         return " ".join(_NO_TEXT.sub(" ", text).split())
-    return " ".join(map(_composed, _NO_TEXT.sub(" ", _DIRECTIONS.sub("", text)).split()))
-
-
-def _composed(word: str) -> str:
-    return unicodedata.normalize("NFC", word) if len(word) <= _LONGEST_COMPOSED else word
+    return " ".join(map(composed, _NO_TEXT.sub(" ", _DIRECTIONS.sub("", text)).split()))
 
 
 def sentences(path: Path, encoding: str = "utf-8") -> Iterator[Line]:

@@ -353,6 +353,12 @@ def test_lower_case() -> None:
     assert CharacterTokenizer(9, ("a",), lowercase=True).decode(np.array([4, 2])) == "a\ufffd"
 
 
+def test_small_letters_are_one_sign_where_capitals_are_two() -> None:
+    text = clean("J\u030can \u03a5\u0308\u0301")
+    assert WordTokenizer(9, ("\u01f0an", "\u03b0"), lowercase=True).encode(text).tolist() == [4, 5, 1]
+    assert CharacterTokenizer(9, ("\u01f0",), lowercase=True).encode(text).tolist()[0] == 4
+
+
 def test_what_is_longer_is_cut() -> None:
     assert WordTokenizer(4, ("a",)).encode("a a a a a").tolist() == [4, 4, 4, 1]
     assert WordTokenizer(4, ("a",)).decode(np.array([4, 4, 4, 4, 4])) == "a a a"

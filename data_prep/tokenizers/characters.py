@@ -7,7 +7,7 @@ text, and a sentence would not be read back as it was.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from data_prep.tokenizers.text import VocabularyTokenizer
+from data_prep.tokenizers.text import VocabularyTokenizer, lowered
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class CharacterTokenizer(VocabularyTokenizer):
 
     def split_up(self, text: str) -> list[str]:
         """The characters of a text."""
-        return list(text.lower() if self.lowercase else text)
+        return list(lowered(text) if self.lowercase else text)
 
     def join(self, symbols: Sequence[str]) -> str:
         """The text of characters."""

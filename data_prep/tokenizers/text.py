@@ -11,6 +11,7 @@ is at most T-1 symbols and its eos: `encode` cuts what is longer. The canonical 
 give: without bos and pad, up to the first eos, cut to T-1, with an eos at the end.
 """
 
+import unicodedata
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,21 @@ from data_prep.errors import InputError
 
 BOS, EOS, UNK, PAD = range(4)
 SPECIALS = ("<s>", "</s>", "<unk>", "<pad>")  # their names by id; no symbol has one of them
+
+_LONGEST_COMPOSED = 1000  # characters; composing takes time in the square of the number of accents in a row
+
+
+def composed(word: str) -> str:
+    """A word in Unicode's composed form (NFC), unless it has more than a thousand characters."""
+    return unicodedata.normalize("NFC", word) if len(word) <= _LONGEST_COMPOSED else word
+
+
+def lowered(text: str) -> str:
+    """A text in lower case, composed where it was not: a small letter with an accent may be one sign, a capital two."""
+    if text.isascii():
+        return text.lower()
+    words = ((word, word.lower()) for word in text.split(" "))
+    return " ".join(lower if lower == word else composed(lower) for word, lower in words)
 
 
 @dataclass(frozen=True)

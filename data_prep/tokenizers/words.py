@@ -20,7 +20,7 @@ from functools import cache
 from typing import Any
 
 from data_prep.errors import InputError
-from data_prep.tokenizers.text import SPECIALS, UNK, VocabularyTokenizer
+from data_prep.tokenizers.text import SPECIALS, UNK, VocabularyTokenizer, lowered
 
 SPLITS = ("punctuation", "spaces")
 
@@ -57,7 +57,7 @@ class WordTokenizer(VocabularyTokenizer):
 
     def split_up(self, text: str) -> list[str]:
         """A text as words and signs."""
-        text = text.lower() if self.lowercase else text
+        text = lowered(text) if self.lowercase else text
         return text.split() if self.split == "spaces" else _pattern(text.isascii()).findall(text)
 
     def join(self, symbols: Sequence[str]) -> str:
