@@ -303,7 +303,7 @@ def renew(model: SequenceVAE, part: str, config: Config, phase: int) -> None:
 
 def _open_folder(out: Path, config: Config, *, anew: bool) -> None:
     """Make the run folder, in the place of another one if there is, and write its settings."""
-    if anew and out.exists():
+    if anew and out.exists() and any(out.iterdir()):  # an empty one may be a volume, which stays where it is
         aside = out.with_name(f".{out.name}.{os.getpid()}")
         out.rename(aside)  # where that cannot be, the old run stays whole
         shutil.rmtree(aside)

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import errno
 import functools
 import os
 import shutil
@@ -195,6 +196,15 @@ def test_a_run_in_the_way_is_never_overwritten(dataset: Path, tmp_path: Path) ->
         train(adapted(steps=2), dataset, run)
     assert (run / "last.pt").read_bytes() == before
     assert train(adapted(steps=2), dataset, run, force=True).steps == 2
+
+
+def test_an_empty_folder_is_trained_in_where_it_is(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be the place of a volume, or lie where nothing else may be made."""
+    (tmp_path / "run").mkdir()
+    monkeypatch.setattr(Path, "rename", raising(OSError(errno.EBUSY, "Device or resource busy")))
+    assert train(adapted(steps=1), dataset, tmp_path / "run").steps == 1
 
 
 def test_force_spares_a_folder_that_is_no_run(dataset: Path, tmp_path: Path) -> None:
