@@ -219,7 +219,8 @@ def prepare(
     state = _fingerprint(groups, options, vocabulary)
     known = state if split == SHARES else hashlib.sha256(f"{state} {split}".encode()).hexdigest()
     maker = _MAKERS[_kind(options)]
-    with workplace(out, state) as place:
+    real = Path(os.path.realpath(out))  # a link stays one
+    with workplace(real, state) as place:
         made = maker.build(Job(place.dataset, place.shards, *groups, split, workers, progress, vocabulary), options)
         info = {
             "format": FORMAT,
@@ -234,7 +235,7 @@ def prepare(
         }
         (place.dataset / INFO_FILE).write_text(json.dumps(info, indent=1), encoding="utf-8")
         check_place(out, force)  # once more: something may stand there by now
-        place.put_in_place(out)
+        place.put_in_place(real)
     return open_dataset(out)
 
 

@@ -318,6 +318,23 @@ def test_what_a_dataset_is_made_of_is_not_removed_with_the_old_one(prepared: Dat
     open_dataset(folder)
 
 
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_link_to_a_dataset_stays_one(prepared: Dataset, tmp_path: Path, empty: bool) -> None:
+    real, link = tmp_path / "large disk" / "data", tmp_path / "link"
+    real.parent.mkdir()
+    if empty:
+        real.mkdir()
+    else:
+        copy_of(prepared, real)
+    link.symlink_to(real)
+    tune = write_tune(tmp_path / "mine.mid", melody(1))
+    made = prepare([tune], link, OPTIONS, force=True)
+    assert link.readlink() == real
+    assert open_dataset(real).info == made.info != prepared.info
+    assert [*real.parent.iterdir()] == [real]
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_a_path_alone_is_no_list_of_paths(tmp_path: Path) -> None:
     tune = write_tune(tmp_path / "tune.mid", melody(1))
     for path in (tune, str(tune)):
