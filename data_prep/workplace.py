@@ -7,7 +7,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,19 +49,17 @@ def workplace(out: Path, state: str) -> Iterator[Workplace]:
         InputError: another process is making the same dataset, or the place cannot be written to.
     """
     place = Workplace(out.with_name(f".{out.name}.making"))
-    with room_for(out, place.path):
-        place.path.mkdir(exist_ok=True)
-        with _alone(place.path, out):
-            _begin(place, state)
-            goes_on = False
-            try:
-                yield place
-            except BaseException as error:
-                useless = isinstance(error, InputError) and not isinstance(error, MachineError)
-                goes_on = not useless and place.shards.exists() and any(place.shards.iterdir())
-                raise
-            finally:
-                remove(place.dataset if goes_on else place.path)
+    with room_for(out, place.path), _alone(place.path, out):
+        _begin(place, state)
+        goes_on = False
+        try:
+            yield place
+        except BaseException as error:
+            useless = isinstance(error, InputError) and not isinstance(error, MachineError)
+            goes_on = not useless and place.shards.exists() and any(place.shards.iterdir())
+            raise
+        finally:
+            remove(place.dataset if goes_on else place.path)
 
 
 def _begin(place: Workplace, state: str) -> None:
@@ -77,15 +75,23 @@ def _begin(place: Workplace, state: str) -> None:
 
 @contextmanager
 def _alone(folder: Path, out: Path) -> Iterator[None]:
-    """Hold a lock, which the system takes back from a process that dies; there is none on Windows."""
+    """Make the folder and hold a lock in it, which the system takes back from a process that dies; none on Windows."""
+    folder.mkdir(exist_ok=True)
     try:
         import fcntl
     except ImportError:
         yield
         return
-    with (folder / "lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"another process is making {out}: wait for it, or choose another name") from None
+    path = folder / "lock"
+    with ExitStack() as opened:
+        while True:
+            try:
+                file = opened.enter_context(path.open("a"))
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    break
+            except FileNotFoundError:  # who had it has just ended, and removed the folder
+                folder.mkdir(exist_ok=True)
+            except BlockingIOError:
+                raise InputError(f"another process is making {out}: wait for it, or choose another name") from None
         yield

@@ -18,7 +18,7 @@ from tunes import melody, write_tune, write_tunes
 from data_prep import loading, melody_dataset, reading
 from data_prep.dataset import Dataset, open_dataset, prepare
 from data_prep.errors import InputError, MachineError
-from data_prep.files import Source
+from data_prep.files import Source, remove
 from data_prep.shards import Shard, Shards
 from data_prep.text import TextOptions
 from data_prep.windows import MelodyOptions
@@ -245,6 +245,31 @@ def test_two_runs_do_not_make_the_same_dataset_at_once(tunes: Path, tmp_path: Pa
     with workplace(tmp_path / "data", "other"), pytest.raises(InputError, match="another process") as caught:
         prepare([tunes], tmp_path / "data", OPTIONS)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("made_again", [False, True])
+def test_a_lock_that_another_run_took_with_it_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made_again: bool
+) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    lock, real = tmp_path / ".data.making" / "lock", fcntl.flock
+
+    def ends(file: Any, how: int) -> None:
+        """The other run ends between the opening of the lock and its being taken."""
+        monkeypatch.setattr(fcntl, "flock", real)
+        remove(lock.parent)
+        if made_again:
+            lock.parent.mkdir()
+            lock.touch()
+        real(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", ends)
+    with (
+        workplace(tmp_path / "data", "this one"),
+        pytest.raises(InputError, match="another process"),
+        workplace(tmp_path / "data", "a third one"),
+    ):
+        pass
 
 
 @pytest.mark.usefixtures("worth_processes")
