@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from seqvae.latent_file import Latents
     from seqvae.trained import TrainedModel
 
+LONGEST_NAME = 200  # bytes of a file name, which has 255 at most; a suffix and a number still fit
 MOST_TOLD = 20  # files left out, or remarks; more are counted alone
 
 T = TypeVar("T")
@@ -64,10 +65,15 @@ def _music(items: Sequence[str], vae: "TrainedModel") -> list[Given]:
 
 
 def file_names(found: Sequence[Given]) -> list[str]:
-    """A file name without suffix for each file, no two the same: sub/tune.mid -> sub-tune."""
+    """A file name without suffix for each file, no two the same: sub/tune.mid -> sub-tune; of a long one its end."""
     names = DistinctNames()
-    plain = ("-".join(PurePosixPath(given.name).with_suffix("").parts).lstrip("-/") for given in found)
+    plain = (_end("-".join(PurePosixPath(given.name).with_suffix("").parts)).lstrip("-/") for given in found)
     return [names.of(name or "untitled") for name in plain]
+
+
+def _end(name: str) -> str:
+    data = os.fsencode(name)
+    return name if len(data) <= LONGEST_NAME else data[-LONGEST_NAME:].decode(errors="ignore")
 
 
 def each(found: Sequence[Given], work: Callable[[Path | str], T]) -> list[tuple[int, T]]:

@@ -367,6 +367,16 @@ def test_odd_file_names_are_no_obstacle(seqvae: Run, shelf: Path) -> None:
     assert "tune" in succeed(seqvae("info", odd))
 
 
+def test_files_in_deep_folders_have_names_that_fit(seqvae: Run, shelf: Path) -> None:
+    for place in ("a", "b"):
+        deep = Path("all", place, 80 * "\u00e9", 80 * "\u65cb")
+        deep.mkdir(parents=True)
+        (deep / "tune.mid").write_bytes((shelf / "a.mid").read_bytes())
+    succeed(seqvae("reconstruct", "all", *TINY))
+    end = 65 * "\u65cb" + "-tune"  # 200 bytes
+    assert files(Path("reconstruction")).keys() == {f"{end}.mid", f"{end}-2.mid", "reconstruction.png"}
+
+
 def test_a_short_file_is_filled_up_and_that_is_told(seqvae: Run) -> None:
     code, _, err = seqvae("reconstruct", "@short.mid", "--model", "@tiny.safetensors")
     assert code == 0
