@@ -144,7 +144,9 @@ def _draw(ax: "Axes", score: Roll, title: str, colour: Any) -> None:
     )
     places, everywhere = [number * beat for number in beats], ax.get_xaxis_transform()
     ax.vlines(places, 0, 1, colors=colours, linewidths=widths, transform=everywhere, zorder=2)
-    plain = " ".join(title.encode("utf-8", "replace").decode().split())[:LONGEST_TITLE]  # file names hold anything
+    plain = " ".join(title.encode("utf-8", "replace").decode().split())  # file names hold anything
+    if len(plain) > LONGEST_TITLE:  # its end may tell what it is: a tune or its reconstruction
+        plain = f"{plain[: LONGEST_TITLE // 2 - 1]} \N{HORIZONTAL ELLIPSIS} {plain[2 - LONGEST_TITLE // 2 :]}"
     ax.set_title(plain, loc="left", fontsize=9, color=colour, fontweight="bold", pad=3, parse_math=False)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0, labelsize=8, colors=INK)

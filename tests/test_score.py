@@ -162,6 +162,14 @@ def test_bar_numbers_leave_room_for_each_other(bars: int, numbers: Sequence[int]
     assert ax.get_xticks().tolist() == [12 * (number - 1) for number in numbers]
 
 
+def test_of_a_long_title_the_beginning_and_the_end_are_told() -> None:
+    title = replace(TUNE, name=f"{'A tune ' * 20}, reconstructed").plot().get_title(loc="left")
+    assert len(title) == pictures.LONGEST_TITLE
+    assert title.startswith("A tune A tune")
+    assert title.endswith("A tune , reconstructed")
+    assert replace(TUNE, name="x" * 70).plot().get_title(loc="left") == "x" * 70
+
+
 def test_one_score_can_be_plotted() -> None:
     ax = TUNE.plot()
     notes = ax.collections[0].get_paths()
