@@ -12,11 +12,12 @@ from seqvae.errors import OptionError
 from seqvae.int8 import int8_products, is_fast
 
 
-def choose_device(name: str = "auto", world: World = ALONE) -> torch.device:
+def choose_device(name: str | torch.device = "auto", world: World = ALONE) -> torch.device:
     """auto: CUDA, else Apple's MPS, else the CPU. Raises OptionError when the device asked for is not there.
 
     Of several processes on a machine each has a GPU of its own.
     """
+    name = str(name)
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if world.size > 1:
         there["mps"] = False

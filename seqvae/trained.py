@@ -63,11 +63,13 @@ class HowToDecode(TypedDict, total=False):
     unknown: bool
 
 
-def load(model: str | Path | None = None, device: str = "auto", precision: str = "auto") -> "TrainedModel":
+def load(
+    model: str | Path | None = None, device: str | torch.device = "auto", precision: str = "auto"
+) -> "TrainedModel":
     """Load a model by bundled name, run folder or file; without a name, the bundled melody model.
 
     Args:
-        device: "auto", "cpu", "cuda" or "mps".
+        device: "auto", "cpu", "cuda" or "mps"; a torch.device of such a kind, too.
         precision: of matrix products, "fp32", "bf16", "int8" or "auto": bf16 where the processor has it, for 64
             sequences and more at a time, so that few are computed exactly and many fast. "int8" is faster still for
             many and for big models, and rounds more, see `int8`; it needs a processor with AVX-512 VNNI. `evaluate`
@@ -92,7 +94,9 @@ def melody_options(config: Config, programs: str | None = None) -> MelodyOptions
 class TrainedModel:
     """A model, ready to encode and decode scores, sentences and files."""
 
-    def __init__(self, name: str, file: ModelFile, device: str = "auto", precision: str = "auto") -> None:
+    def __init__(
+        self, name: str, file: ModelFile, device: str | torch.device = "auto", precision: str = "auto"
+    ) -> None:
         self.name = name
         self.config: Config = file.config
         self.metrics: dict[str, float] = file.metrics

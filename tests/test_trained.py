@@ -232,6 +232,11 @@ def test_a_model_that_is_not_there_names_what_is(tmp_path: Path) -> None:
             seqvae.load(model)
 
 
+def test_a_device_of_torch_is_a_device(vae: TrainedModel, tmp_path: Path) -> None:
+    vae.save(tmp_path / "model.safetensors")
+    assert seqvae.load(tmp_path / "model.safetensors", torch.device("cpu")).device == torch.device("cpu")
+
+
 def test_a_device_that_is_not_there_is_told(vae: TrainedModel, tmp_path: Path) -> None:
     vae.save(tmp_path / "mine.safetensors")
     with pytest.raises(OptionError, match="--device abacus"):
