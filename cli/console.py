@@ -14,13 +14,14 @@ import io
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 import typer
+
+from data_prep.signals import endings, handled
 
 PROGRAM = "seqvae"
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
@@ -101,12 +102,6 @@ def _ended_like_interrupted() -> Iterator[None]:
 
     Libraries that are interrupted while they are loaded may raise something else; that is an interruption, too.
     """
-    from seqvae.interruption import endings
-
-    if threading.current_thread() is not threading.main_thread():  # Python handles signals in that one alone
-        yield
-        return
-
     asked = False
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -114,17 +109,14 @@ def _ended_like_interrupted() -> Iterator[None]:
         asked = True
         raise KeyboardInterrupt
 
-    numbers = [*endings(), *[signal.SIGINT] * (signal.getsignal(signal.SIGINT) is signal.default_int_handler)]
-    before = {number: signal.signal(number, interrupt) for number in numbers}
+    ctrl_c = [signal.SIGINT] if signal.getsignal(signal.SIGINT) is signal.default_int_handler else []
     try:
-        yield
+        with handled([*endings(), *ctrl_c], interrupt):
+            yield
     except Exception as error:
         if asked:
             raise KeyboardInterrupt from error
         raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def usage_message(error: Any) -> str:

@@ -18,9 +18,11 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+from data_prep.signals import handled
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -142,17 +144,9 @@ def _lost_its_process(error: Exception) -> bool:
     return any(kind is BrokenProcessPool or kind.__name__ == "RayActorError" for kind in type(error).__mro__)
 
 
-@contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
+def _deaf_to_interrupts() -> AbstractContextManager[None]:
     """Processes that start meanwhile never hear Ctrl-C: it is for this one, which then ends them."""
-    if threading.current_thread() is not threading.main_thread():  # Python handles signals in that one alone
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+    return handled([signal.SIGINT], signal.SIG_IGN)
 
 
 @contextmanager

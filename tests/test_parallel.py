@@ -13,6 +13,7 @@ import pytest
 
 from data_prep import parallel
 from data_prep.parallel import Parallel, processes
+from seqvae.interruption import Interruption
 
 ROOT = Path(__file__).parents[1]
 DEADLY = 5
@@ -142,3 +143,13 @@ def test_joblib_says_how_many_processes_unless_workers_do() -> None:
     with joblib.parallel_config(backend="threading"):
         here = [os.getpid()] * 3
         assert dict(Parallel(NUMBERS, identities, crashed, None).run(PARTS)) == dict.fromkeys(PARTS, here)
+
+
+def test_signals_of_a_program_around_python_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in signals]
+    known = signal.getsignal
+    monkeypatch.setattr(signal, "getsignal", lambda number: None)  # what Python says of handlers that are not its own
+    with Interruption(), parallel._deaf_to_interrupts():
+        assert [known(number) for number in signals] == before
+    assert [known(number) for number in signals] == before

@@ -1,0 +1,33 @@
+"""Signals that are handled otherwise for a while."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+Handler = Callable[[int, FrameType | None], None] | signal.Handlers
+
+
+@contextmanager
+def handled(numbers: Iterable[int], handler: Handler) -> Iterator[None]:
+    """Have a handler for these signals, where Python may say so.
+
+    It may in its main thread alone, and leaves signals alone that a program around Python (R, a C program) handles.
+    """
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: old for number in numbers if (old := signal.getsignal(number)) is not None}
+    try:
+        for number in before:
+            signal.signal(number, handler)
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def endings() -> list[int]:
+    """The signals, beside Ctrl-C, that ask a process to end: SIGTERM, and SIGHUP, unless it is ignored, as by nohup."""
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has one
+    return [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
