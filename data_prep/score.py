@@ -114,7 +114,11 @@ class Score:
         return midi.to_pretty_midi(self.to_piece())
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
-        """Draw a piano roll into `ax`, or into a new figure; return the axes."""
+        """Draw a piano roll into `ax`, or into a new figure; return the axes.
+
+        The new figure is none of pyplot's: `score.plot().figure` is it, to be saved with `savefig`. A notebook shows
+        that where it is the last line of a cell, once matplotlib.pyplot is imported.
+        """
         from data_prep import pictures
 
         return pictures.piano_roll(self, ax)
