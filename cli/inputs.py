@@ -31,24 +31,24 @@ class Given(NamedTuple):
 
 
 def find(items: Sequence[str], vae: "TrainedModel") -> list[Given]:
-    """The files that paths and folders lead to, and for a model of text the sentences among `items`.
+    """The files that paths and folders lead to, each once, and for a model of text the sentences among `items`.
 
     Raises:
         InputError: a path is missing, is of the other kind, or leads to nothing.
     """
+    taken: dict[str | int, Given] = {}
     if vae.kind != TEXT:
-        taken: dict[str, Given] = {}
         for of_book, some in groupby(items, lambda item: tune_of(item)[1] is not None):
             for each in map(_tune, some) if of_book else _music(list(some), vae):
                 taken.setdefault(os.path.abspath(each.item), each)
         return list(taken.values())
-    found: list[Given] = []
-    for item in items:
+    for place, item in enumerate(items):
         if is_path(item):
-            found += [Given(source.path, source.name) for source in named_sources([Path(item)], TEXT)]
+            for source in named_sources([Path(item)], TEXT):
+                taken.setdefault(os.path.abspath(source.path), Given(source.path, source.name))
         else:
-            found.append(Given(item, item))
-    return found
+            taken[place] = Given(item, item)  # a sentence that is given twice is two
+    return list(taken.values())
 
 
 def _tune(item: str) -> Given:

@@ -206,6 +206,11 @@ def test_folders_and_gz_are_read(seqvae: Run) -> None:
     assert {Path(source).name for source in found.source} == {"one.txt", "two.txt.gz"}
 
 
+def test_a_file_that_is_named_twice_is_read_once(seqvae: Run) -> None:
+    succeed(seqvae("encode", CAT, "@more", "@more/one.txt", CAT, *TINY))
+    assert len(Latents.load("latents.npz")) == 2 + 60
+
+
 def test_a_file_in_another_encoding(seqvae: Run) -> None:
     code, _, err = seqvae("encode", "@latin.txt", *TINY)
     assert code == 1
