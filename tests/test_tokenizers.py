@@ -353,6 +353,12 @@ def test_lower_case() -> None:
     assert CharacterTokenizer(9, ("a",), lowercase=True).decode(np.array([4, 2])) == "a\ufffd"
 
 
+def test_what_a_unigram_vocabulary_calls_unknown_is_unknown() -> None:
+    made = tokenizers.Tokenizer(tokenizers.models.Unigram([("a", -1.0), ("what?", 0.0)], unk_id=1))
+    tokenizer = HuggingFaceTokenizer(9, made.to_str())
+    assert (tokenizer.blank, tokenizer.unknown("ab"), tokenizer.vocabulary_size) == (1, ["b"], 4)
+
+
 def test_small_letters_are_one_sign_where_capitals_are_two() -> None:
     text = clean("J\u030can \u03a5\u0308\u0301")
     assert WordTokenizer(9, ("\u01f0an", "\u03b0"), lowercase=True).encode(text).tolist() == [4, 5, 1]

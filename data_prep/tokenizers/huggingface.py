@@ -67,7 +67,10 @@ class HuggingFaceTokenizer(TextTokenizer):
 
     def _names(self, pieces: "Pieces") -> list[str]:
         """Of bos, eos and unk in this vocabulary, or what they are to be called."""
-        own = json.loads(self.text)["model"].get("unk_token")
+        model = json.loads(self.text)["model"]
+        own = model.get("unk_token")
+        if model.get("unk_id") is not None:  # of Unigram, whose vocabulary is a list of pieces and their scores
+            own = model["vocab"][model["unk_id"]][0]
         candidates = (*_NAMES[:2], (own, *_NAMES[2]) if own else _NAMES[2])
         present = ([name for name in names if pieces.token_to_id(name) is not None] for names in candidates)
         return [found[0] if found else name for found, name in zip(present, SPECIALS[: len(_NAMES)], strict=True)]
