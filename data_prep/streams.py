@@ -50,6 +50,11 @@ def parse_xml(data: bytes, name: str) -> Piece:
     for sound in root.iter("midi-instrument"):
         if sound.findtext("midi-channel", "").strip() == "10" and sound.find("midi-program") is None:
             ElementTree.SubElement(sound, "midi-program").text = "1"  # without one music21 reads no channel
+    for shift in root.iter("transpose"):
+        octaves, semitones = shift.find("octave-change"), shift.find("chromatic")
+        if octaves is not None and semitones is not None and shift.find("diatonic") is None:  # music21 fails on it
+            semitones.text = str(int(semitones.text or 0) + 12 * int(octaves.text or 0))
+            shift.remove(octaves)
     importer = MusicXMLImporter()
     importer.xmlRootToScore(root, importer.stream)
     importer.stream.toSoundingPitch(inPlace=True)  # its pitches are as written, those of kern as they sound

@@ -312,10 +312,19 @@ def test_musicxml_drums_are_told_by_their_channel(tmp_path: Path) -> None:
         assert [track.is_drum for track in piece.tracks] == [is_drum]
 
 
-def test_musicxml_of_transposing_instruments_is_read_as_it_sounds(tmp_path: Path) -> None:
-    transpose = "<transpose><diatonic>-1</diatonic><chromatic>-2</chromatic></transpose></attributes>"
-    piece = musicxml(tmp_path, MUSICXML.replace("</attributes>", transpose, 1))
-    assert heads(piece) == [(start, length, pitch - 2) for start, length, pitch in WANTED]
+@pytest.mark.parametrize(
+    ("shift", "by"),
+    [
+        ("<diatonic>-1</diatonic><chromatic>-2</chromatic>", -2),
+        ("<diatonic>-1</diatonic><chromatic>-2</chromatic><octave-change>-1</octave-change>", -14),
+        ("<chromatic>0</chromatic><octave-change>-1</octave-change>", -12),
+        ("<chromatic>3</chromatic>", 3),
+    ],
+)
+def test_musicxml_of_transposing_instruments_is_read_as_it_sounds(tmp_path: Path, shift: str, by: int) -> None:
+    transposing = f"<transpose>{shift}</transpose></attributes>"
+    piece = musicxml(tmp_path, MUSICXML.replace("</attributes>", transposing, 1))
+    assert heads(piece) == [(start, length, pitch + by) for start, length, pitch in WANTED]
 
 
 def test_musicxml_tempos_of_no_music_are_left_out(tmp_path: Path) -> None:
