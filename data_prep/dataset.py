@@ -36,6 +36,7 @@ from data_prep.workplace import workplace
 
 FORMAT = "seqvae-dataset"
 VERSION = 3
+READING = 1  # raised when files come to be read otherwise: datasets that would be used again are then made anew
 INFO_FILE = "dataset.json"
 SHARES = (0.8, 0.1, 0.1)  # of train, valid and test, unless something else is said
 MOST_CHECKED = 2**26  # bytes of ids that are looked at when a dataset is opened; of more, batch by batch
@@ -290,7 +291,7 @@ def fingerprint(
     test: Sequence[Path] = (),
     vocabulary: TextTokenizer | None = None,
 ) -> str:
-    """A hash of the files' names, sizes and times of change, the options and the version of what is made of them.
+    """A hash of the files' names, sizes and times of change, the options, and how files and datasets are read now.
 
     Raises InputError as `prepare` does, where a source is missing or has nothing of the kind.
     """
@@ -298,7 +299,7 @@ def fingerprint(
 
 
 def _fingerprint(groups: tuple[Files, Files, Files], options: Options, vocabulary: TextTokenizer | None) -> str:
-    digest = hashlib.sha256(json.dumps([VERSION, _MAKERS[_kind(options)].plain(options)]).encode())
+    digest = hashlib.sha256(json.dumps([VERSION, READING, _MAKERS[_kind(options)].plain(options)]).encode())
     for mark, group in zip(("", "valid\n", "test\n"), groups, strict=True):
         if group.found:
             digest.update(mark.encode() + b"".join(map(_state, group.found)))

@@ -15,7 +15,7 @@ import pretty_midi
 import pytest
 from tunes import melody, rows, unclose, write_tune, write_tunes
 
-from data_prep import midi, splits
+from data_prep import dataset, midi, splits
 from data_prep.dataset import SPLITS, Dataset, cached, fingerprint, is_dataset, open_dataset, prepare
 from data_prep.errors import InputError
 from data_prep.melody_dataset import plain
@@ -405,6 +405,19 @@ def test_the_fingerprint_follows_names_sizes_times_and_options(tunes: Path, tmp_
     assert len(set(prints)) == 4
     folder.rename(tmp_path / "moved")
     assert fingerprint([tmp_path / "moved"], OPTIONS) == prints[-1]
+
+
+def test_files_that_are_read_otherwise_now_are_read_again(
+    tunes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached([tunes], OPTIONS, tmp_path / "data")
+    reads: list[Path] = []
+    monkeypatch.setattr(midi, "read", lambda path, read=midi.read: reads.append(path) or read(path))
+    cached([tunes], OPTIONS, tmp_path / "data", workers=1)
+    assert not reads
+    monkeypatch.setattr(dataset, "READING", dataset.READING + 1)
+    cached([tunes], OPTIONS, tmp_path / "data", workers=1)
+    assert len(reads) == len(list(tunes.iterdir()))
 
 
 def test_a_file_that_may_be_read_by_now_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
