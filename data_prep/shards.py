@@ -69,8 +69,11 @@ class Shards:
 
 
 def _read(path: Path) -> Shard:
-    """A shard as it was written: a file that has changed since fails at its checksums."""
+    """A shard as it was written: a file that has changed since fails at its checksums, or has lost an array."""
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         told = json.loads(arrays["told"].tobytes())
         skipped = [(name, reason) for name, reason in told["skipped"]]
-        return Shard(arrays["ids"], arrays["bars"], arrays["counts"], told["names"], skipped)
+        ids, bars, counts = arrays["ids"], arrays["bars"], arrays["counts"]
+    if not ids.ndim == bars.ndim == counts.ndim == 1:
+        raise ValueError("a shard has rows of numbers")
+    return Shard(ids, bars, counts, told["names"], skipped)

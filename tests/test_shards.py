@@ -339,3 +339,15 @@ def test_a_shard_keeps_names_of_any_kind(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.ids, shard.ids)
     np.testing.assert_array_equal(again.bars, shard.bars)
     np.testing.assert_array_equal(again.counts, shard.counts)
+
+
+def test_a_shard_that_has_lost_the_size_of_an_array_is_read_anew(tmp_path: Path) -> None:
+    """The checksum of nothing is right."""
+    none = np.empty(0, np.int64)
+    Shards(tmp_path / "shards").add(range(1), Shard(none.astype(np.uint8), none, none, [], [("a.mid", "why")]))
+    (path,) = (tmp_path / "shards").iterdir()
+    content = bytearray(path.read_bytes())
+    entry = content.index(b"PK\1\2")  # of the archive's directory
+    content[entry + 16 : entry + 28] = bytes(12)  # checksum and sizes
+    path.write_bytes(content)
+    assert not len(Shards(tmp_path / "shards"))
