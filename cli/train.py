@@ -21,7 +21,7 @@ from data_prep.wording import count
 from seqvae.checks import check
 from seqvae.config import TEXT, Config
 from seqvae.errors import OptionError
-from seqvae.run_folder import MODEL_FILE, check_place, check_spared, read_config
+from seqvae.run_folder import MODEL_FILE, STATE_FILE, check_place, check_spared, read_config
 
 if TYPE_CHECKING:
     from data_prep.dataset import Dataset
@@ -182,7 +182,7 @@ def _settled(given: Mapping[str, Any], world: "World") -> tuple[Config, Path, Pa
     dataset = _dataset(sources, config, run, given)
     if not resume and config.start_from is not None:
         note(f"starting from {config.start_from}, at a learning rate of {config.stages()[0][1].learning_rate:g}")
-    elif resume and not (run / MODEL_FILE).exists():
+    elif resume and (run / STATE_FILE).exists() and not (run / MODEL_FILE).exists():
         note(f"{run} has no {MODEL_FILE}: the best model from here on will be kept")
     elif preset is None and not resume:
         note(f"using preset {base.name}, as SOURCE is {config.data.kind}; choose another with --preset")

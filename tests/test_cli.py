@@ -622,6 +622,15 @@ OPTIONS = [
 ]
 
 
+def test_a_run_that_has_come_to_nothing_is_not_said_to_go_on(seqvae: Run, small: list[str]) -> None:
+    succeed(seqvae("train", "@tunes", *small, "--steps", 1, "--out", "begun"))
+    for name in ("last.pt", "model.safetensors"):
+        Path("begun", name).unlink()
+    code, _, err = seqvae("train", "--resume", "--out", "begun")
+    assert (code, err.count("\n")) == (1, 1)
+    assert "begin again without --resume" in err
+
+
 @pytest.mark.parametrize(("options", "wanted"), OPTIONS, ids=[" ".join(map(str, options)) for options, _ in OPTIONS])
 def test_training_options_reach_the_run(seqvae: Run, small: list[str], options: list, wanted: dict) -> None:
     succeed(seqvae("train", "@tunes", *small, "--out", "run", *options))
