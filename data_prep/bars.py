@@ -29,7 +29,7 @@ from data_prep.errors import InputError
 from data_prep.piece import Piece, Track
 
 TICKS = 10080  # a quarter: 2^5 * 3^2 * 5 * 7, exact for 128ths and for triplets, quintuplets and septuplets of 32nds
-_FILE_TICKS = (480, 960, 3360, TICKS)  # the first that holds a piece exactly: programs expect a few hundred
+_FILE_TICKS = (480, 3360, TICKS)  # the first that holds a piece exactly: programs expect a few hundred
 _LONGEST = 10**6 * TICKS
 _VELOCITY = 80
 _METER = re.compile(r"(?:\(?(\d{1,2}(?:\s*\+\s*\d{1,2})*)\)?\s*/\s*\d{1,3}|C\|?|none|)", re.IGNORECASE)

@@ -41,6 +41,11 @@ def bars(*quarters: float, sections: Sequence[int] = (), endings: Sequence[int] 
         (bars(4, 6, 4, 4), [0, 4, 12, 16]),  # a cadenza
         (bars(3, 3, 3, 4), [0, 3, 6, 9]),  # bar lines that tell nothing
         (bars(2), [0]),
+        (bars(1, 4), [3, 4]),
+        (bars(1, 3, 4, 4, 4), [3, 4, 8, 12, 16]),  # a pickup is no part of the next bar
+        (bars(4, 3, 1, 4, 4, 4), [0, 4, 7, 8, 12, 16]),  # the second bar is divided
+        (bars(4, 4, 6, 4, 4, sections=[2]), [0, 4, 8, 16, 20]),  # what is too long is no pickup
+        (bars(4, 4, 3, 1), [0, 4, 8, 11]),  # the last bar is divided
     ],
 )
 def test_bars_are_laid_on_the_grid(written: list[Bar], starts: list[float]) -> None:
@@ -83,6 +88,23 @@ def test_a_tempo_over_a_pickup_counts_from_the_bar_line() -> None:
     written = bars(1, 4, 4, 3)
     written[0].tempos, written[2].tempos = [(0, 90.0)], [(TICKS, 100.0)]
     assert to_piece("tune", [Voice(written)]).tempos == ((0, 90.0), (9 * 480, 100.0))
+
+
+def test_meters_and_tempos_are_those_of_the_first_voice_that_has_any() -> None:
+    voices = [bars(3, 3, 3) for _ in range(3)]
+    voices[1][0].meter, voices[1][1].tempos = (3, 4), [(0, 90.0)]
+    voices[2][0].meter, voices[2][0].tempos = (6, 8), [(0, 200.0)]
+    piece = to_piece("trio", [Voice(voice) for voice in voices])
+    assert (piece.meters, piece.tempos) == (((0, 3, 4),), ((3 * 480, 90.0),))
+
+
+@pytest.mark.parametrize(("parts", "ticks"), [(1, 480), (32, 480), (3, 480), (15, 480), (7, 3360), (9, TICKS)])
+def test_ticks_are_as_few_as_are_exact(parts: int, ticks: int) -> None:
+    written = bars(4, 4)
+    written[0].notes = [WrittenNote(n * TICKS // parts, TICKS // parts, 60 + n) for n in range(parts)]
+    piece = to_piece("tune", [Voice(written)])
+    assert piece.ticks_per_quarter == ticks
+    assert (piece.tracks[0].notes[:parts, 0] * parts).tolist() == [n * ticks for n in range(parts)]
 
 
 def abc(text: str, path: Path) -> list[Piece]:
