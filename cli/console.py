@@ -21,8 +21,6 @@ from typing import Any
 
 import typer
 
-from data_prep.signals import endings, handled
-
 PROGRAM = "seqvae"
 FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
@@ -102,6 +100,8 @@ def _ended_like_interrupted() -> Iterator[None]:
 
     Libraries that are interrupted while they are loaded may raise something else; that is an interruption, too.
     """
+    from seqvae.interruption import endings, handled
+
     asked = False
 
     def interrupt(number: int, frame: FrameType | None) -> None:

@@ -18,11 +18,9 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
-
-from data_prep.signals import handled
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -144,9 +142,18 @@ def _lost_its_process(error: Exception) -> bool:
     return any(kind is BrokenProcessPool or kind.__name__ == "RayActorError" for kind in type(error).__mro__)
 
 
-def _deaf_to_interrupts() -> AbstractContextManager[None]:
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
     """Processes that start meanwhile never hear Ctrl-C: it is for this one, which then ends them."""
-    return handled([signal.SIGINT], signal.SIG_IGN)
+    ours = signal.getsignal(signal.SIGINT) is not None  # not that of a program around Python, which stays
+    if not ours or threading.current_thread() is not threading.main_thread():  # Python handles signals in that one
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
