@@ -82,7 +82,7 @@ def load_model(path: Path) -> ModelFile:
     try:
         with torch.device("meta"):  # first weights, orthogonal ones too, would take seconds and be thrown away
             model = SequenceVAE(config.model)
-        with safe_open(path, framework="pt") as file:
+        with torch.device("cpu"), safe_open(path, framework="pt") as file:  # safetensors 0.4 takes the default one
             names = file.keys()  # copied: the file may be replaced while the model is in use
             weights = {name: file.get_tensor(name).to(torch.float32, copy=True) for name in names}
         model.load_state_dict(weights, assign=True)
