@@ -39,12 +39,13 @@ def test_the_end_stays_and_nothing_comes_from_outside(swap: float, drop: float, 
 
 def test_swapping_moves_a_little_and_loses_nothing() -> None:
     rows = corrupt(SENTENCES, LENGTHS, True, swap=0.4)
-    assert rows != ROWS
+    assert [row[-2:] for row in rows] != [row[-2:] for row in ROWS]  # up to the end, which stays
     for row, before in zip(rows, ROWS, strict=True):
         assert sorted(row) == sorted(before)
     places = torch.arange(T).expand(B, T)
-    found, _ = corrupted(places, None, swap=0.3, drop=0.0, mask=0.0, blank=BLANK, ends=False)
-    assert (found - places).max() <= 5
+    found = torch.tensor(corrupt(places, None, False, swap=0.3))
+    assert (places - found).max() == 3
+    assert (found - places).max() <= 3  # passed by others
 
 
 def test_dropping_keeps_the_order_and_its_share() -> None:
@@ -60,6 +61,20 @@ def test_masking_hides_its_share() -> None:
     found = torch.tensor(corrupt(TOKENS, None, False, mask=0.3))
     assert set(found[found != TOKENS].tolist()) == {BLANK}
     assert (found != TOKENS).float().mean() == pytest.approx(0.3, abs=0.05)
+
+
+def test_all_but_the_end_can_be_hidden() -> None:
+    assert corrupt(SENTENCES, LENGTHS, True, mask=1.0) == [[BLANK] * (len(row) - 1) + [EOS] for row in ROWS]
+
+
+def test_without_an_end_the_last_token_is_as_free_as_the_others() -> None:
+    """Whether it is the last of all or of its own length."""
+    for lengths in (None, LENGTHS):
+        for row in corrupt(TOKENS, lengths, False, mask=1.0):
+            assert set(row) == {BLANK}
+    last = [row[-1] for row in TOKENS.tolist()]
+    for noise in ({"swap": 0.5}, {"drop": 0.5}):
+        assert [row[-1] for row in corrupt(TOKENS, None, False, **noise)] != last
 
 
 def test_hidden_tokens() -> None:
