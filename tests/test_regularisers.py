@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from seqvae.regularisers import SCALES, Adversary, mmd
 
@@ -69,6 +70,24 @@ def test_deceiving_the_adversary_leads_towards_the_prior() -> None:
     z = descended(adversary.loss, lambda z: adversary.learn(adversary.error(z, torch.randn(128, 2))))
     assert z.mean(0).norm() < 1.5  # from 4.2
     assert all(parameter.requires_grad for parameter in adversary.network.parameters())
+
+
+def test_the_adversary_errs_as_binary_cross_entropy_says() -> None:
+    """1 for draws of the prior and 0 for z; the encoder, which wants 1 for z, leaves no gradient in it, nor it in z."""
+    torch.manual_seed(0)
+    adversary, z, prior = Adversary(2, torch.device("cpu")), draws(6, 0).float().requires_grad_(), draws(6, 1).float()
+    entropy = F.binary_cross_entropy(adversary.network(z).sigmoid(), torch.ones(6, 1))
+    other = F.binary_cross_entropy(adversary.network(z).sigmoid(), torch.zeros(6, 1))
+    own = F.binary_cross_entropy(adversary.network(prior).sigmoid(), torch.ones(6, 1))
+    torch.testing.assert_close(adversary.loss(z), entropy)
+    torch.testing.assert_close(adversary.error(z, prior), other + own)
+    adversary.loss(z).backward()
+    assert z.grad.all()
+    assert all(parameter.grad is None for parameter in adversary.network.parameters())
+    z.grad = None
+    adversary.error(z, prior).backward()
+    assert z.grad is None
+    assert all(parameter.grad.any() for parameter in adversary.network.parameters())
 
 
 def test_the_adversary_learns_and_goes_on_where_it_was() -> None:
