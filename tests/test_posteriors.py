@@ -12,7 +12,7 @@ from seqvae.checkpoint import load_model
 from seqvae.config import ModelConfig
 from seqvae.data import SequenceData
 from seqvae.objectives import rate_per_dimension
-from seqvae.posteriors import FIRST_SCALE, FixedSpread, scale_of_rate
+from seqvae.posteriors import FIRST_SCALE, FixedSpread, mean_head, scale_of_rate
 from seqvae.settling import settle
 from seqvae.training import train
 from seqvae.vae import SequenceVAE
@@ -81,6 +81,12 @@ def test_one_sequence_alone_is_normalised_as_at_rest() -> None:
     assert torch.equal(layer(x), layer.eval()(x))
 
 
+def test_two_sequences_are_a_batch() -> None:
+    """Of two different numbers one is a spread above their mean and the other one below."""
+    found = FixedSpread(1, 0.5)(torch.tensor([[1.0], [4.0]]))
+    torch.testing.assert_close(found, torch.tensor([[-0.5], [0.5]]))
+
+
 def test_means_at_rest_do_not_depend_on_their_neighbours() -> None:
     model = build(posterior="batch-norm").eval()
     torch.testing.assert_close(model.encode(TOKENS).loc[:3], model.encode(TOKENS[:3]).loc)
@@ -94,6 +100,14 @@ def test_of_a_single_sequence_a_batch_norm_learns_nothing() -> None:
     settle(model, [Batch(TOKENS[:1])])
     assert torch.equal(norm.running_mean, before[0])
     assert torch.equal(norm.running_var, before[1])
+
+
+def test_means_begin_with_a_spread_that_a_decoder_can_see() -> None:
+    """A summary of H numbers of size 1, as a full-sized encoder's, becomes means that spread over 0.1 sqrt(H)."""
+    torch.manual_seed(0)
+    head = mean_head(ModelConfig(vocabulary_size=7, length=5, latent_size=64), 400)
+    means = head(torch.ones(1, 400)) - head(torch.zeros(1, 400))
+    assert means.std().item() == pytest.approx(2.0, rel=0.3)
 
 
 @pytest.mark.parametrize("posterior", ["gaussian", "batch-norm", "delta"])
