@@ -93,7 +93,10 @@ def test_sequences_that_are_taken_keep_their_own_scales(monkeypatch: pytest.Monk
     assert found.mutual_information < 0.5 * found.cap
 
 
-def test_same_seed_same_estimate() -> None:
+@pytest.mark.parametrize("most", [1000, 20])
+def test_same_seed_same_estimate(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where not all sequences are taken."""
+    monkeypatch.setattr(module, "MOST", most)
     q = posterior(100, 2, 1.0)
     assert information(q, seed=1) == information(q, seed=1)
     assert information(q, seed=1) != information(q, seed=2)
