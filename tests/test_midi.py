@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import mido
 import numpy as np
 import pytest
 
@@ -119,6 +120,15 @@ def test_a_written_piece_is_read_back_as_it_was(tmp_path: Path) -> None:
         for one, other in zip(piece.tracks, again.tracks, strict=True):
             assert (one.name, one.program, one.is_drum) == (other.name, other.program, other.is_drum)
             assert np.array_equal(one.notes, other.notes)
+
+
+@pytest.mark.parametrize(("meters", "tempos"), [(((960, 3, 4),), ()), ((), ((960, 90.0),))])
+def test_a_change_after_the_last_note_makes_no_file_longer(
+    meters: tuple[tuple[int, int, int], ...], tempos: tuple[tuple[int, float], ...], tmp_path: Path
+) -> None:
+    notes = np.array([[0, 480, 60, 80]])
+    midi.write(Piece("", 480, (Track("", 0, False, notes),), meters, tempos), tmp_path / "a.mid", end=1920)
+    assert [sum(message.time for message in track) for track in mido.MidiFile(tmp_path / "a.mid").tracks] == [1920]
 
 
 def test_repeated_notes_under_a_long_one_keep_their_lengths(tmp_path: Path) -> None:
