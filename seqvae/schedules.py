@@ -69,4 +69,4 @@ def learning_rate(kind: str, step: int, progress: float, *, first: float, last: 
 
 
 def _sigmoid(x: float) -> float:
-    return 1.0 / (1.0 + math.exp(-x)) if x >= 0 else math.exp(x) / (1.0 + math.exp(x))
+    return 1.0 / (1.0 + math.exp(-x))

@@ -48,12 +48,29 @@ def test_swapping_moves_a_little_and_loses_nothing() -> None:
     assert (found - places).max() <= 3  # passed by others
 
 
+def test_a_share_of_tokens_is_swapped_with_the_one_to_three_after_them() -> None:
+    """So few that hardly two meet: who moves goes ahead, and each that it passes goes back by one."""
+    places = torch.arange(20_000).expand(2, -1)
+    noise = [torch.Generator().manual_seed(0) for _ in range(2)]
+    found, again = (
+        corrupted(places, None, swap=0.01, drop=0.0, mask=0.0, blank=BLANK, ends=False, generator=one)[0]
+        for one in noise
+    )
+    assert torch.equal(found, again)
+    moves = found.argsort(1) - places
+    shares = torch.bincount((moves + 3).flatten(), minlength=7) / moves.numel()
+    assert shares[4:].tolist() == pytest.approx([0.01 / 3] * 3, rel=0.25)
+    assert shares[2] == pytest.approx(0.01 * (1 + 2 + 3) / 3, rel=0.15)
+    assert moves.max() == 3
+
+
 def test_dropping_keeps_the_order_and_its_share() -> None:
     rows = corrupt(TOKENS, None, False, drop=0.3)
     for row, before in zip(rows, TOKENS.tolist(), strict=True):
         rest = iter(before)
         assert all(token in rest for token in row)
     assert sum(map(len, rows)) / TOKENS.numel() == pytest.approx(0.7, abs=0.05)
+    assert [row[0] for row in rows] != TOKENS[:, 0].tolist()  # the first one, too
     for lengths in (None, LENGTHS):  # some of which are 1
         assert corrupt(TOKENS, lengths, False, drop=1.0) == TOKENS[:, :1].tolist()
 

@@ -42,3 +42,13 @@ def test_nothing_but_skipped_steps_gives_no_figures() -> None:
     averages.add(figures(float("inf"), 1), torch.tensor(False))
     averages.look()
     assert averages.means() == {}
+
+
+def test_shown_are_the_steps_since_the_last_look_that_counted() -> None:
+    averages = Averages()
+    assert averages.shown(None) == "tokens/s=0"
+    for losses in ([9.0], [1.0, 3.0], [float("nan")]):
+        for loss in losses:
+            averages.add(figures(loss, 1), torch.tensor(loss == loss))
+        averages.look()
+    assert averages.shown(4.0) == "loss=2.00, distortion=2.00, rate=3.00, beta=0.500, tokens/s=21"

@@ -36,6 +36,7 @@ def test_the_rate_of_a_scale_that_vanishes_is_finite() -> None:
     model = build()
     with torch.no_grad():
         model.encoder.scale.bias.fill_(-200.0)
+    assert (model.encode(TOKENS).scale > 0).all()
     assert rate_per_dimension(model.encode(TOKENS)).isfinite().all()
 
 

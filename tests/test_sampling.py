@@ -142,6 +142,22 @@ def test_same_seed_same_ids() -> None:
     assert torch.equal(first, again)
 
 
+def test_what_is_generated_follows_the_distribution_of_the_decoder() -> None:
+    """p(a) p(b|a) at the temperature, as teacher forcing gives it for all pairs."""
+    model, N = tiny(), 20_000
+    with torch.no_grad():
+        for parameter in model.decoder.parameters():
+            parameter.mul_(3.0)
+        pairs = torch.cartesian_prod(torch.arange(6), torch.arange(6))
+        z = torch.randn(1, 4, generator=torch.Generator().manual_seed(3))
+        logp = (model.decode(z.expand(36, -1), pairs) / 0.7).log_softmax(-1)
+    wanted = logp.gather(2, pairs.unsqueeze(2)).sum((1, 2)).exp()
+    ids = generate(model.decoder, z.expand(N, -1), 2, 0.7, generator=torch.Generator().manual_seed(4))
+    torch.testing.assert_close(
+        torch.bincount(6 * ids[:, 0] + ids[:, 1], minlength=36) / N, wanted, atol=0.012, rtol=0.0
+    )
+
+
 @pytest.mark.parametrize("scheduled", [scheduled_forward, parallel_scheduled_forward])
 def test_scheduled_sampling_without_own_draws_is_teacher_forcing(scheduled: Callable[..., torch.Tensor]) -> None:
     model, z = tiny(), torch.randn(3, 4)
@@ -278,6 +294,8 @@ def test_decoding_by_its_options() -> None:
         ({"beam": 2, "temperature": 1.0}, "leave out --temperature"),
         ({"beam": 2, "top_k": 5}, "leave out --temperature"),
         ({"length_penalty": 0.5}, "give --beam"),
+        ({"top_k": 5}, "give --temperature"),
+        ({"top_p": 0.5}, "give --temperature"),
     ],
 )
 def test_options_that_make_no_sense(options: dict[str, float], message: str) -> None:

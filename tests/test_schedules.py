@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Callable
 
 import pytest
 
@@ -48,6 +49,8 @@ def test_scheduled_sampling_stays_a_probability_however_long(kind: str) -> None:
 
 
 def test_learning_rate() -> None:
+    assert learning_rate("none", 9, 0.3, first=1.0, last=0.1) == 1.0
+    assert learning_rate("plateau", 9, 0.3, first=1.0, last=0.1) == 1.0
     assert learning_rate("exponential", 10_000, 0.1, first=1e-3, last=1e-5) == pytest.approx(
         1e-5 + 0.99e-3 * math.exp(10_000 * math.log(0.9999))
     )
@@ -65,7 +68,14 @@ def test_a_cosine_is_warmed_up_over_its_first_fiftieth() -> None:
         assert found == pytest.approx(warm_up * cosine)
 
 
-@pytest.mark.parametrize("call", [annealed_beta, sampling_probability])
-def test_an_unknown_kind_is_an_error(call: object) -> None:
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda kind: annealed_beta(kind, 1, beta=1.0, steps=10),
+        lambda kind: sampling_probability(kind, 1, rate=1.0, steps=10),
+        lambda kind: learning_rate(kind, 1, 0.1, first=1.0, last=0.1),
+    ],
+)
+def test_an_unknown_kind_is_an_error(call: Callable[[str], float]) -> None:
     with pytest.raises(ValueError, match="stairs"):
-        call("stairs", 1, steps=10, **({"beta": 1.0} if call is annealed_beta else {"rate": 1.0}))  # type: ignore[operator]
+        call("stairs")

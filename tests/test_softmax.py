@@ -73,6 +73,23 @@ def test_every_token_of_a_vocabulary_is_in_the_sum(vocabulary: int) -> None:
     torch.testing.assert_close(found, torch.full((2,), vocabulary, dtype=torch.float32).log())
 
 
+def test_in_bf16_the_sum_itself_is_exact() -> None:
+    """Equal logits of so many tokens that bf16 has no such number."""
+    vocabulary = softmax.SUMMED_LOW * (softmax.SUMMED_LOW + 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = token_nll(torch.zeros(1, 1), torch.ones(vocabulary, 1), None, torch.tensor([0]))
+    torch.testing.assert_close(found, torch.tensor([float(vocabulary)]).log())
+
+
+def test_memory_that_is_not_filled_is_not_read(parts: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    """2,500 tokens leave columns beyond the vocabulary."""
+    monkeypatch.setattr(
+        torch.Tensor, "new_empty", lambda self, *size, dtype: self.new_full(size, torch.nan, dtype=dtype)
+    )
+    token_nll(parts["hidden"], parts["weight"], parts["bias"], TARGETS).sum().backward()
+    assert all(part.grad.isfinite().all() for part in parts.values())
+
+
 def test_in_bf16_it_stays_near(parts: dict[str, torch.Tensor]) -> None:
     single = {name: part.detach().float().requires_grad_() for name, part in parts.items()}
     with torch.autocast("cpu", torch.bfloat16):
@@ -108,8 +125,15 @@ def test_what_is_frozen_gets_no_gradient(parts: dict[str, torch.Tensor], monkeyp
 
 
 def test_without_gradients_it_works_in_parts(parts: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(softmax, "CELLS_IN_CACHE", 5 * V)
     whole = token_nll(parts["hidden"], parts["weight"], parts["bias"], TARGETS)
+    taken: list[int] = []
+    nll_of = softmax._nll
+    monkeypatch.setattr(softmax, "_nll", lambda part, *given: (taken.append(len(part)), nll_of(part, *given))[1])
     with torch.no_grad():
-        torch.testing.assert_close(token_nll(parts["hidden"], parts["weight"], parts["bias"], TARGETS), whole.detach())
+        for cells, rows in ((5 * V, [5, 5, 3]), (V - 1, [1] * N)):
+            monkeypatch.setattr(softmax, "CELLS_IN_CACHE", cells)
+            taken.clear()
+            found = token_nll(parts["hidden"], parts["weight"], parts["bias"], TARGETS)
+            torch.testing.assert_close(found, whole.detach())
+            assert taken == rows
         assert token_nll(parts["hidden"][:0], parts["weight"], None, TARGETS[:0]).shape == (0,)
