@@ -79,6 +79,11 @@ def pairs(meter: Meter, wanted: Meter) -> bool:
     return serves((2 * meter[0], meter[1]), wanted)
 
 
+def units_of_a_beat(meter: Meter) -> int:
+    """How many of a meter's notes make a beat: one, of a compound meter (6/8, 12/8) three."""
+    return 3 if _compound(meter) else 1
+
+
 def _length(meter: Meter) -> float:
     return meter[0] / meter[1]  # exact: the lower number is a power of two
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from data_prep.files import atomic
-from data_prep.meters import Meter
+from data_prep.meters import Meter, units_of_a_beat
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -137,10 +137,11 @@ def _draw(ax: "Axes", score: Roll, title: str, colour: Any) -> None:
             0.5, 0.5, "rest", transform=ax.transAxes, ha="center", va="center", color=BAR_LINE, backgroundcolor="white"
         )
     numerator, denominator = score.meter
-    beat = score.steps_per_quarter * 4 / denominator
+    units = units_of_a_beat(score.meter)
+    beat = score.steps_per_quarter * 4 * units / denominator
     beats = range(int(score.steps / beat) + 1)
     colours, widths = zip(
-        *((BEAT_LINE, 0.6) if number % numerator else (BAR_LINE, 0.9) for number in beats), strict=True
+        *((BEAT_LINE, 0.6) if number % (numerator // units) else (BAR_LINE, 0.9) for number in beats), strict=True
     )
     places, everywhere = [number * beat for number in beats], ax.get_xaxis_transform()
     ax.vlines(places, 0, 1, colors=colours, linewidths=widths, transform=everywhere, zorder=2)

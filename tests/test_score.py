@@ -10,6 +10,7 @@ import mido
 import numpy as np
 import pretty_midi
 import pytest
+from matplotlib.collections import LineCollection
 
 from data_prep import midi, pictures
 from data_prep.errors import InputError
@@ -169,6 +170,18 @@ def test_of_a_long_title_the_beginning_and_the_end_are_told() -> None:
     assert title.startswith("A tune A tune")
     assert title.endswith("A tune , reconstructed")
     assert replace(TUNE, name="x" * 70).plot().get_title(loc="left") == "x" * 70
+
+
+@pytest.mark.parametrize(
+    ("meter", "beats", "bars"),
+    [((4, 4), [0, 4, 8, 12, 16, 20, 24], [0, 16]), ((6, 8), [0, 6, 12, 18, 24], [0, 12, 24])],
+)
+def test_beats_and_bars_are_marked(meter: tuple[int, int], beats: list[int], bars: list[int]) -> None:
+    drawn = Score((Note(60, 0, 4),), 24, meter=meter).plot().collections
+    (lines,) = (each for each in drawn if isinstance(each, LineCollection))
+    places = [segment[0][0] for segment in lines.get_segments()]
+    assert places == beats
+    assert [place for place, width in zip(places, lines.get_linewidths(), strict=True) if width > 0.8] == bars
 
 
 def test_one_score_can_be_plotted() -> None:
