@@ -14,7 +14,7 @@ from seqvae.latent_file import FASTEST, SLOWEST, Latents, possible_tempos
 
 
 def number(option: str, value: int, least: int) -> int:
-    """How many results there are to be. Raises OptionError for fewer than `least`, or for more than memory holds."""
+    """How many there are to be. Raises OptionError for fewer than `least`, or for more than memory holds."""
     value = _whole(option, value)
     if not least <= value <= MOST_RESULTS:
         raise OptionError(f"{option} {value}: must be between {least} and {MOST_RESULTS:,}")

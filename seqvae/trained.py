@@ -359,8 +359,7 @@ class TrainedModel:
             OptionError: there is no sequence, samples or seed are out of range, or a split is not of a dataset.
         """
         seed = given.seed(seed)
-        if samples < 0:
-            raise OptionError(f"--samples {samples}: must be 0 or more")
+        samples = given.number("--samples", samples, 0)
         batches: Iterable[Batch]
         if isinstance(data, Path | str) and is_dataset(Path(data)):
             prepared, split = SequenceData(Path(data)), split or "test"

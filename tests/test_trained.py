@@ -193,6 +193,8 @@ def test_wrong_input_is_told_in_one_line(vae: TrainedModel, tmp_path: Path) -> N
         vae.evaluate([])
     with pytest.raises(OptionError, match="--samples -1"):
         vae.evaluate(vae.read(tune(60)), samples=-1)
+    with pytest.raises(TypeError, match=r"--samples 1\.5: a whole number"):
+        vae.evaluate(vae.read(tune(60)), samples=1.5)
     with pytest.raises(OptionError, match="--seed"):
         vae.evaluate(vae.read(tune(60)), seed=2**70)
     with pytest.raises(OptionError, match="1 latents"):
