@@ -21,6 +21,7 @@ def test_slerp_turns_at_a_constant_rate_on_the_great_circle() -> None:
         point = slerp(a, b, t)
         assert np.linalg.norm(point) == pytest.approx(1.0, abs=1e-6)
         assert np.arccos(a @ point) == pytest.approx(t * whole, abs=1e-5)
+        np.testing.assert_allclose(slerp(7 * a, 7 * b, t), 7 * point, rtol=1e-5)  # on a sphere of any size
 
 
 def test_ends_are_exact() -> None:
@@ -50,11 +51,12 @@ def test_a_path_from_a_to_a_stays() -> None:
 
 def test_arithmetic() -> None:
     np.testing.assert_allclose(arithmetic([A, B], [A]), B, atol=1e-6)
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ValueError, match="arithmetic needs at least one"):
         arithmetic([])
 
 
 def test_an_interpolation_has_two_ends() -> None:
+    assert np.array_equal(interpolate(A, B, 2), [A, B])
     with pytest.raises(ValueError, match="at least 2"):
         interpolate(A, B, 1)
 

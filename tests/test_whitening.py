@@ -16,11 +16,12 @@ from seqvae.data import SequenceData
 from seqvae.distributed import ALONE
 from seqvae.errors import OptionError
 from seqvae.evaluation import evaluate
+from seqvae.posteriors import SoftplusLinear
 from seqvae.run import LEAST_WHITENED, open_run
 from seqvae.run_folder import FolderLock
 from seqvae.training import train
 from seqvae.vae import SequenceVAE
-from seqvae.whitening import principal_map, whiten
+from seqvae.whitening import _fit, principal_map, whiten
 
 SMALL = {"vocabulary_size": 7, "length": 6, "encoder_size": 24, "decoder_size": 8, "latent_size": 3}
 TEXT = {"bos": 0, "eos": 1, "blank": 2, "embedding_size": 8}
@@ -132,6 +133,17 @@ def test_scales_are_those_of_the_moved_posteriors_where_a_head_can_say_them(batc
     torch.testing.assert_close(moved, (mean - mean.mean(0)) @ A.T)
     wanted = torch.diagonal(A @ torch.diag(scale[0] ** 2) @ A.T).sqrt()
     torch.testing.assert_close(scales, wanted.expand_as(scales), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_head_becomes_another_one_whose_scales_are_wanted(bias: bool) -> None:
+    """Weights too, as scales differ from sequence to sequence."""
+    torch.manual_seed(0)
+    head, other, summary = SoftplusLinear(4, 3, bias).double(), SoftplusLinear(4, 3, bias).double(), torch.randn(9, 4)
+    with torch.no_grad():
+        wanted = other(summary.double())
+        _fit(head, summary.double(), head(summary.double()), wanted)
+    torch.testing.assert_close(dict(head.named_parameters()), dict(other.named_parameters()), atol=1e-4, rtol=1e-4)
 
 
 @pytest.fixture(scope="module")
