@@ -42,7 +42,8 @@ def read_all(path: Path) -> tuple[dict[int, Piece], list[tuple[str, str]]]:
             raise InputError(f"{path}: there is no tune in it; each begins with a line X:")
         return read_tunes(tunes)
     if path.suffix.lower() == ".krn":
-        return _each([decoded(data)], lambda text: streams.parse_kern(text, path.stem), lambda _: path.stem)
+        pieces = streams.kern_pieces(decoded(data))
+        return _each(pieces, lambda text: streams.parse_kern(text, path.stem), lambda _: path.stem)
     return _each([data], lambda xml: streams.parse_xml(xml, path.stem), lambda _: path.stem)
 
 

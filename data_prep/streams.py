@@ -6,6 +6,7 @@ its measures become bars, with the length that music21 gives them in the score a
 
 import re
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -15,6 +16,7 @@ from data_prep.errors import InputError
 from data_prep.meters import is_tempo
 from data_prep.piece import Piece
 
+_END_OF_KERN = re.compile(r"^\*-(?:\t\*-)*[ \r]*\n(?=(?:!.*\n|[ \t\r]*\n)*\*\*)", re.MULTILINE)
 MAX_BYTES = 50_000_000  # of text; music21 needs some hundred times that
 _PLAIN_LINES = ("regular", "none", "dashed", "dotted", "short", "tick")  # bar lines that end no section
 
@@ -59,6 +61,12 @@ def parse_xml(data: bytes, name: str) -> Piece:
     importer.xmlRootToScore(root, importer.stream)
     importer.stream.toSoundingPitch(inPlace=True)  # its pitches are as written, those of kern as they sound
     return _piece(importer.stream, name)
+
+
+def kern_pieces(text: str) -> list[str]:
+    """The pieces of a kern file, which follow each other: where all spines have ended others begin."""
+    ends = [0, *(match.end() for match in _END_OF_KERN.finditer(text)), len(text)]
+    return [text[start:end] for start, end in pairwise(ends)]
 
 
 def parse_kern(text: str, name: str) -> Piece:

@@ -369,6 +369,14 @@ def test_musicxml_sections_begin_at_double_bar_lines(tmp_path: Path, side: str) 
     assert [start for start, *_ in heads(piece)] == [0, 4, 11, 12, 16]
 
 
+def test_kern_of_several_pieces(tmp_path: Path) -> None:
+    first, second = (f"**kern\t**kern\n*M4/4\t*M4/4\n1c\t1{note}\n*-\t*-\n" for note in "eg")
+    (tmp_path / "both.krn").write_text(f"!!!OTL: One\n{first}!! a remark\n\n!!!OTL: Two\n{second}!!!ONB: the end\n")
+    pieces = read_pieces(tmp_path / "both.krn")
+    assert [[pitch for *_, pitch in heads(piece)] for piece in pieces] == [[64], [67]]
+    assert [piece.name for piece in pieces] == ["One", "Two"]
+
+
 def test_kern(tmp_path: Path) -> None:
     path = tmp_path / "tune.krn"
     path.write_text("**kern\n*M4/4\n=0\n4g\n=1\n2cc 2ee\n4r\n[4dd\n=2\n4dd]\n2.cc\n==\n*-\n")
