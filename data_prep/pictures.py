@@ -100,15 +100,10 @@ def piano_rolls(scores: Sequence[Roll], titles: Sequence[str], path: Path, stack
     for ax in places[len(scores) :]:
         ax.set_visible(False)
     for column in axes.T:
-        [*_, lowest] = filter(_visible, column)
-        lowest.tick_params(labelbottom=True)
+        [ax for ax in column if ax.get_visible()][-1].tick_params(labelbottom=True)
     with atomic(path) as temporary, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # one that the font has not is drawn as a box
         axes[0, 0].figure.savefig(temporary, dpi=DPI)
-
-
-def _visible(ax: "Axes") -> bool:
-    return ax.get_visible()
 
 
 def _figure(rows: int, columns: int, height: float) -> Any:

@@ -10,7 +10,7 @@ from torch import Tensor
 from seqvae.batch import Batch
 from seqvae.config import TEXT
 from seqvae.data import SequenceData
-from seqvae.sampling import generate
+from seqvae.sampling import generate, prior
 from seqvae.trained import write_scores
 from seqvae.vae import SequenceVAE
 from seqvae.writing import write_atomically
@@ -71,8 +71,7 @@ def _made(model: SequenceVAE, batch: Batch, count: int) -> tuple[Tensor, Tensor]
     T, device = model.config.length, batch.tokens.device
     if model.config.eos is not None:  # at first none of them ends by itself
         T = min(T, max(LONGEST, batch.tokens.shape[1] + 1))
-    size = count, model.config.latent_size
-    z = torch.randn(size, generator=torch.Generator().manual_seed(0), device="cpu", dtype=torch.float32).to(device)
+    z = prior(count, model.config.latent_size, 0).to(device)
     mean = model.encode(batch.tokens, batch.lengths).loc
     samples = generate(model.decoder, z, T, generator=torch.Generator(device).manual_seed(0))
     return generate(model.decoder, mean, T, temperature=0.0), samples

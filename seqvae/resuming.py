@@ -55,9 +55,11 @@ def check_same(before: Config, config: Config, section: str, free: AbstractSet[s
 def check_resumable(before: Config, config: Config, out: Path) -> None:
     """Only what does not change the steps already made may differ."""
     free = {"epochs", "steps", "minutes", "patience", "device", "precision", "accumulate"}
-    more = any(each.whiten or each.aggressive or each.learning_rate_decay == "plateau" for _, each in before.stages())
-    more = more or before.model.posterior == "batch-norm"  # by whose averages at rest a batch of one is normalised
-    if not more:  # than a look at the model
+    # of batch norms a validation moves the averages, by which a batch of one is normalised
+    validations_train = before.model.posterior == "batch-norm" or any(
+        each.whiten or each.aggressive or each.learning_rate_decay == "plateau" for _, each in before.stages()
+    )
+    if not validations_train:
         free.add("validate_every")
     for section in ("model", "training"):
         check_same(before, config, section, free, out)

@@ -123,6 +123,12 @@ def _inverted(logits: Tensor, uniform: Tensor) -> Tensor:
     return found.clamp_max_(logits.shape[-1] - 1)  # of logits that are not finite an id too; whoever trains skips them
 
 
+def prior(rows: int, size: int, seed: int) -> Tensor:
+    """Latents (rows, size) from the prior, on the CPU: the same for a seed whatever computes with them."""
+    noise = torch.Generator().manual_seed(seed)
+    return torch.randn((rows, size), generator=noise, device="cpu", dtype=torch.float32)
+
+
 def gumbel(shape: Sequence[int], generator: torch.Generator | None, device: torch.device) -> Tensor:
     """Standard Gumbel noise."""
     return torch.rand(shape, generator=generator, device=device, dtype=torch.float32).log_().neg_().log_().neg_()

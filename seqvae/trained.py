@@ -268,10 +268,7 @@ class TrainedModel:
             how.setdefault("temperature", 1.0)
         seed = given.seed(how.get("seed"))
         how["seed"] = (seed + 1) % (MOST_SEED + 1)
-        generator = torch.Generator().manual_seed(seed)
-        size = n, self.config.model.latent_size
-        z = torch.randn(size, generator=generator, device="cpu", dtype=torch.float32)
-        return self.decode(z, **how)
+        return self.decode(sampling.prior(n, self.config.model.latent_size, seed), **how)
 
     def interpolate(
         self,
