@@ -109,8 +109,8 @@ Precision = Annotated[
     str,
     choice(
         INFERENCE_PRECISIONS,
-        "How products are rounded; auto serves almost everyone: bf16 for 64 sequences and more, if it can be had; "
-        "int8: with AVX-512 VNNI.",
+        "How products are rounded; auto serves almost everyone: bf16 for many sequences and big models, if it can be "
+        "had; int8: with AVX-512 VNNI.",
     ),
 ]
 Seed = Annotated[

@@ -21,20 +21,19 @@ from seqvae import int8, recurrence, stepping, unrolled
 from seqvae.config import ModelConfig
 from seqvae.embedding import TiedOutput, TokenInput, dropped_out, initialise
 from seqvae.graphs import Recordings
-from seqvae.int8 import Int8Weight
 from seqvae.kept import Kept
 from seqvae.softmax import token_nll
-from seqvae.stepping import in_product_type, laid_out, plus_product, pointwise, product_dtype
+from seqvae.stepping import Weight, laid_out, plus_product, pointwise, product_dtype
 
 
 @dataclass(frozen=True)
 class StepWeights:
     """What `step` multiplies with, laid out for it once."""
 
-    tokens: Tensor  # (E, 4H): a token's share of the first layer's gates, in the type of products; one-hot: rows, exact
+    tokens: Weight  # (E, 4H): a token's share of the first layer's gates, in the type of products; one-hot: rows, exact
     latents: Tensor  # (Z, 4H): z's share of them
     layers: list[stepping.Layer]
-    output: Tensor | Int8Weight  # (H, V)
+    output: Weight  # (H, V)
     output_bias: Tensor  # (V)
     recordings: Recordings = field(default_factory=Recordings)  # of what is done with them
 
@@ -154,7 +153,7 @@ class LSTMDecoder(nn.Module):
         return self.config.dropout if self.training else 0.0
 
     def _with_token(
-        self, gates: Tensor, weights: Tensor, previous: Tensor | None, generator: torch.Generator | None
+        self, gates: Tensor, weights: Weight, previous: Tensor | None, generator: torch.Generator | None
     ) -> Tensor:
         """The gates of the first layer (B, 4H), with what the token before adds to them."""
         if previous is None:
@@ -163,6 +162,7 @@ class LSTMDecoder(nn.Module):
             previous = torch.full((len(gates),), self.bos, device=gates.device)
         if self.config.embedding_size or self.dropout:
             return plus_product(gates, dropped_out(self.input(previous), self.dropout, generator), weights)
+        assert isinstance(weights, Tensor)  # rows
         return gates.add_(F.embedding(previous, weights))
 
     def step_weights(self) -> StepWeights:
@@ -176,12 +176,11 @@ class LSTMDecoder(nn.Module):
         inputs, layers = stepping.prepared(self.lstm)
         tokens, latents = inputs.split([self.input.size, self.latent_inputs])
         weight = self.output.weight
-        tokens = in_product_type(tokens) if self.config.embedding_size else tokens.contiguous()
         latents = latents.contiguous()
-        lay_out = in_product_type if self.dropout else laid_out  # dropout leaves states that are larger than 1
-        output = lay_out(weight.t())
+        output = laid_out(weight.t(), of_states=not self.dropout)  # which leaves some that are larger than 1
         bias = weight.new_zeros(()) if self.output.bias is None else self.output.bias
-        return StepWeights(tokens, latents, layers, output, bias)
+        read = laid_out(tokens, of_states=False) if self.config.embedding_size else tokens.contiguous()
+        return StepWeights(read, latents, layers, output, bias)
 
     def _read(self, tokens: Tensor) -> Tensor:
         """The vectors of tokens (B, T), after that of what stands before them: (B, T + 1, E)."""

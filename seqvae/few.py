@@ -18,19 +18,20 @@ from torch import Tensor
 
 from seqvae.decoders import LSTMDecoder
 from seqvae.int8 import LARGEST, Int8Weight
-from seqvae.stepping import product_dtype
+from seqvae.packed import PackedWeight, packs
+from seqvae.stepping import Weight, product_dtype
 
 BLOCK = 2**17  # numbers of a weight, at least, for a thread: torch's product of a matrix and a single row takes but one
-ALONE = 3  # rows, at most, that are faster one after the other, by several threads
 ROWS = 16  # 32 steps are 6 ms faster with any number of rows; the products of `melody-2bar` take 20 ms of 16 rows
 
 
 def suits(decoder: LSTMDecoder, z: Tensor) -> bool:
-    """Whether latents (B, Z) are best decoded here: a few, on a CPU, in the weights' precision, without dropout."""
+    """Whether latents (B, Z) are best decoded here: a few, on a CPU, without dropout."""
     if z.device.type != "cpu" or len(z) > ROWS or decoder.dropout:
         return False
     dtype = product_dtype(decoder.output.weight)
-    return dtype in (torch.float32, torch.float64) and z.dtype == decoder.output.weight.dtype == dtype
+    exact = z.dtype in (torch.float32, torch.float64) and z.dtype == decoder.output.weight.dtype
+    return exact and (dtype == z.dtype or packs(dtype))
 
 
 class FewSteps:
@@ -44,10 +45,15 @@ class FewSteps:
             Layer(layer.weight, bias, hidden, cell)
             for layer, bias, hidden, cell in zip(weights.layers, biases, state.hidden, state.cell, strict=True)
         ]
-        self.bos, self.tokens = decoder.bos, weights.tokens  # one-hot: a token's share of the gates is a row
-        self.embedded = bool(decoder.config.embedding_size)
-        self.rows = (decoder.input.rows if self.embedded else weights.tokens).numpy()
-        self.said = z.new_empty(len(z), weights.output.shape[1])
+        self.bos = decoder.bos
+        self.said, self.share = z.new_empty(len(z), weights.output.shape[1]), None
+        if decoder.config.embedding_size:
+            vectors, share = (z.new_empty(len(z), size) for size in weights.tokens.shape)
+            self.rows, self.vectors, self.share = decoder.input.rows.numpy(), vectors.numpy(), share.numpy()
+            self.read = _product(vectors, weights.tokens, share)
+        else:  # one-hot: a token's share of the gates is a row
+            assert isinstance(weights.tokens, Tensor)
+            self.rows = weights.tokens.numpy()
         self.product = _product(self.layers[-1].own, weights.output, self.said)
         self.logits, self.bias = self.said.numpy(), weights.output_bias.numpy()
 
@@ -67,21 +73,25 @@ class FewSteps:
         """What the last tokens add to the first layer's gates, (B, 4H) or (4H); None before the first without a bos."""
         if previous is None and self.bos is None:
             return None
-        rows = self.rows[self.bos if previous is None else previous.numpy()]
-        return (torch.from_numpy(rows) @ self.tokens).numpy() if self.embedded else rows
+        rows: np.ndarray = self.rows[self.bos if previous is None else previous.numpy()]
+        if self.share is None:
+            return rows
+        self.vectors[...] = rows
+        self.read()
+        return self.share
 
 
 class Layer:
     """Where a layer stands in B sequences, and arrays for its next step."""
 
-    def __init__(self, weight: Tensor | Int8Weight, bias: Tensor, hidden: Tensor, cell: Tensor) -> None:
-        B, H = hidden.shape
-        inputs = hidden.new_zeros(B, weight.shape[0])  # what comes from below, if any, and the last hidden states
+    def __init__(self, weight: Weight, bias: Tensor, hidden: Tensor, cell: Tensor) -> None:
+        B, H = cell.shape
+        inputs = cell.new_zeros(B, weight.shape[0])  # what comes from below, if any, and the last hidden states
         self.own = inputs[:, -H:]
         self.own.copy_(hidden)
         self.below, self.hidden = inputs.numpy()[:, :-H], self.own.numpy()
         self.cell = cell.numpy().copy()
-        gates = hidden.new_empty(B, 4 * H)
+        gates = cell.new_empty(B, 4 * H)
         self.product = _product(inputs, weight, gates)
         self.gates, self.bias = gates.numpy(), bias.numpy()  # (B, 4H); (4H) or (B, 4H)
         self.open = np.empty_like(self.gates)
@@ -105,20 +115,29 @@ class Layer:
         return np.multiply(o, np.tanh(self.cell, out=self.scratch), out=self.hidden)
 
 
-def _product(x: Tensor, weight: Tensor | Int8Weight, out: Tensor) -> Callable[[], Any]:
+def _product(x: Tensor, weight: Weight, out: Tensor) -> Callable[[], Any]:
     """What puts x W into `out`: (B, K), (K, O) -> (B, O)."""
     if isinstance(weight, Int8Weight):
         return _int8_product(x, weight, out)
+    if isinstance(weight, PackedWeight):
+        if weight.is_best_packed(len(x)):
+            return _packed_product(x, weight, out)
+        assert weight.plain is not None
+        weight = weight.plain
     width = weight.shape[1]
     blocks = math.gcd(width, max(1, min(torch.get_num_threads(), weight.numel() // BLOCK)))
-    if blocks == 1 or not 1 <= len(x) <= ALONE:
+    if blocks == 1 or len(x) != 1:
         return partial(torch.mm, x, weight, out=out)
     columns = weight.unflatten(1, (blocks, width // blocks)).transpose(0, 1)
-    rows = [
-        partial(torch.bmm, row.expand(blocks, 1, -1), columns, out=said.view(blocks, 1, -1))
-        for row, said in zip(x, out, strict=True)
-    ]
-    return lambda: [row() for row in rows]
+    return partial(torch.bmm, x.expand(blocks, 1, -1), columns, out=out.view(blocks, 1, -1))
+
+
+def _packed_product(x: Tensor, weight: PackedWeight, out: Tensor) -> Callable[[], Any]:
+    """As `_product`."""
+    if x.dtype == weight.dtype:
+        return lambda: out.copy_(weight.times(x))
+    low = torch.empty_like(x, dtype=weight.dtype)
+    return lambda: out.copy_(weight.times(low.copy_(x)))
 
 
 def _int8_product(x: Tensor, weight: Int8Weight, out: Tensor) -> Callable[[], Any]:

@@ -16,15 +16,16 @@ from torch import Tensor, nn
 
 from seqvae import int8
 from seqvae.int8 import Int8Weight
+from seqvae.packed import PackedWeight, packs
 
-SMALL, LARGE = 2**20, 2**24  # numbers of a weight
+Weight = Tensor | PackedWeight | Int8Weight  # (K, O), for products from the left
 
 
 @dataclass(frozen=True)
 class Layer:
     """The weights of a layer, laid out for products from the left, the columns of g times -2."""
 
-    weight: Tensor | Int8Weight  # (K, 4H), of its own last state; above the first also of what is below
+    weight: Weight  # (K, 4H), of its own last state; above the first also of what is below
     bias: Tensor  # (4H)
 
 
@@ -34,22 +35,14 @@ def product_dtype(weight: Tensor) -> torch.dtype:
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
 
 
-def in_product_type(weight: Tensor) -> Tensor:
-    """A weight (K, O) in the type of products with it, laid out for them.
-
-    On a CPU small weights in fp32 and large ones in bf16 are laid out in columns, of which single rows gain most:
-    products of 4 to 64 rows with small ones take 5 to 20 % less time so, those with large ones in bf16 5 to 10 %.
-    """
+def laid_out(weight: Tensor, of_states: bool = True) -> Weight:
+    """A weight (K, O) as products of states with it are taken here, or of what may lie beyond -1 and 1."""
+    if of_states and int8.wanted():
+        return Int8Weight.of(weight)
     low = weight.to(product_dtype(weight))
-    small, large = low.numel() <= SMALL, low.numel() >= LARGE
-    if low.device.type == "cpu" and (small if low.dtype == torch.float32 else large):
-        return low.t().contiguous().t()
+    if not torch.is_grad_enabled() and low.device.type == "cpu" and packs(low.dtype):
+        return PackedWeight(low)
     return low.contiguous()
-
-
-def laid_out(weight: Tensor) -> Tensor | Int8Weight:
-    """A weight (K, O) as products of states with it are taken here."""
-    return Int8Weight.of(weight) if int8.wanted() else in_product_type(weight)
 
 
 def scaled_weights(
@@ -75,14 +68,16 @@ def prepared(lstm: nn.LSTM) -> tuple[Tensor, list[Layer]]:
     layers = [Layer(laid_out(first), bias)]
     for number in range(1, lstm.num_layers):
         below, before, bias = scaled_weights(lstm, number)
-        layers.append(Layer(laid_out(torch.cat([below, before])), bias))
+        layers.append(Layer(laid_out(torch.cat([below.t(), before.t()], dim=1).t()), bias))
     return inputs, layers
 
 
-def plus_product(addend: Tensor, x: Tensor, weight: Tensor | Int8Weight) -> Tensor:
+def plus_product(addend: Tensor, x: Tensor, weight: Weight) -> Tensor:
     """addend + x W, of the addend's type, with the product in that of products: (..., I), (I, O) -> (..., O)."""
     if isinstance(weight, Int8Weight):
         return weight.plus(addend, x)
+    if isinstance(weight, PackedWeight):
+        return weight.times(x.to(weight.dtype)).to(addend.dtype).add_(addend)
     dtype = product_dtype(weight)
     if x.dtype == weight.dtype == addend.dtype == dtype:  # in one go where torch has a call for it
         if addend.ndim == 1:

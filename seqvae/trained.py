@@ -46,7 +46,7 @@ from seqvae.run_folder import MODEL_FILE
 
 BATCH, BATCH_OF_GPU = 512, 4096  # sequences decoded or encoded at a time
 GREEDY = sampling.Decoding()
-WORTH_LOW = 64  # sequences at a time from which products in bf16 are faster than in fp32
+WORTH_LOW = 2**26  # weights times sequences at a time, from which products in bf16 are worth what they round
 
 Item = Path | str | Score
 
@@ -70,10 +70,10 @@ def load(
 
     Args:
         device: "auto", "cpu", "cuda" or "mps"; a torch.device of such a kind, too.
-        precision: of matrix products, "fp32", "bf16", "int8" or "auto": bf16 where the processor has it, for 64
-            sequences and more at a time, so that few are computed exactly and many fast. "int8" is faster still for
-            many and for big models, and rounds more, see `int8`; it needs a processor with AVX-512 VNNI. `evaluate`
-            is exact unless told "bf16".
+        precision: of matrix products, "fp32", "bf16", "int8" or "auto": bf16 where the processor has it, for many
+            sequences at a time (16 of `melody-2bar`) and big models; a few of a small model are computed exactly, which
+            takes no longer. "int8" is faster still for many and for big models, and rounds more, see `int8`; it needs a
+            processor with AVX-512 VNNI. `evaluate` is exact unless told "bf16".
 
     Raises:
         ModelError: there is none, or it is damaged.
@@ -110,6 +110,7 @@ class TrainedModel:
         self._rows = BATCH_OF_GPU if self.device.type == "cuda" else BATCH
         self._fastest = choose_precision(precision, self.device, INFERENCE_PRECISIONS)
         self.model = file.model.to(self.device).eval()
+        self._size = sum(weight.numel() for weight in self.model.parameters())
         if any(getattr(self.config.model, name) != getattr(self.tokenizer, name) for name in OF_TOKENIZER):
             raise ModelError(f"model '{name}' and its tokenizer do not fit each other")
 
@@ -375,7 +376,7 @@ class TrainedModel:
 
     def _autocast(self, rows: int) -> AbstractContextManager:
         """The precision for so many rows at a time."""
-        low = self.precision != "auto" or rows >= WORTH_LOW
+        low = self.precision != "auto" or rows * self._size >= WORTH_LOW
         return autocast(self.device, self._fastest if low else "fp32")
 
     def save(self, path: Path | str, half: bool = False, force: bool = False) -> None:

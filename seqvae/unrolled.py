@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from seqvae.packed import PackedWeight, packs
 from seqvae.recurrence import layered
 from seqvae.stepping import plus_product, product_dtype, scaled_weights
 
@@ -86,23 +87,24 @@ class _Layer(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, gates: Tensor, weight: Tensor, hidden: Tensor, cell: Tensor) -> Tensor:
         T, kept = len(gates), any(ctx.needs_input_grad)
-        hidden, cell = hidden.to(weight.dtype), cell.to(gates.dtype)
-        outputs = torch.empty(T, *hidden.shape, dtype=weight.dtype)
+        states = torch.empty(T + 1, *hidden.shape, dtype=weight.dtype)  # before each step, and after the last
+        states[0], cell = hidden, cell.to(gates.dtype)
         cells, halves = (gates.new_empty(T if kept else 1, *hidden.shape) for _ in range(2))
         if kept:
-            ctx.save_for_backward(weight, hidden, cell, outputs, cells, halves)
+            ctx.save_for_backward(weight, states, cell, cells, halves)
             ctx.gates = gates
+        ahead = _laid_out(weight)
         for t in range(T):
-            i, f, g, o = _add_product(gates[t], hidden, weight).sigmoid_().chunk(4, dim=-1)
+            i, f, g, o = _add_product(gates[t], states[t], ahead).sigmoid_().chunk(4, dim=-1)
             cell = torch.addcmul(i, f, cell, out=cells[t * kept]).addcmul_(i, g, value=-2.0)
             half = torch.mul(cell, -2.0, out=halves[t * kept]).sigmoid_()
-            hidden = torch.addcmul(o, o, half, value=-2.0, out=outputs[t])
-        return outputs
+            torch.addcmul(o, o, half, value=-2.0, out=states[t + 1])
+        return states[1:]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        weight, first_hidden, first_cell, outputs, cells, halves = ctx.saved_tensors
+        weight, states, first_cell, cells, halves = ctx.saved_tensors
         (d_outputs,) = gradients  # (T, B, H)
         gates, ctx.gates = ctx.gates, None  # their place is taken by their gradients
         if gates is None:
@@ -111,6 +113,7 @@ class _Layer(torch.autograd.Function):
         d_hidden = d_outputs[-1].to(gates.dtype)
         d_cell = torch.zeros_like(first_cell)
         d_now = torch.empty_like(gates[0])
+        back = _laid_out(weight.t())
         for t in reversed(range(len(gates))):
             i, f, g, o = gates[t].chunk(4, dim=-1)
             d_i, d_f, d_g, d_o = d_now.chunk(4, dim=-1)
@@ -127,14 +130,20 @@ class _Layer(torch.autograd.Function):
             if low is not gates:
                 low[t].copy_(gates[t])
             before = d_outputs[t - 1].to(gates.dtype, copy=True) if t else torch.zeros_like(d_hidden)
-            d_hidden = _add_product(before, low[t], weight.t())
+            d_hidden = _add_product(before, low[t], back)
         d_weight = None
         if ctx.needs_input_grad[1]:
-            d_weight = low[0].t() @ first_hidden  # transposed, as the weight lies
-            d_weight = d_weight.addmm_(low[1:].flatten(0, 1).t(), outputs[:-1].flatten(0, 1)).t()
+            d_weight = (low.flatten(0, 1).t() @ states[:-1].flatten(0, 1)).t()  # transposed, as the weight lies
         return gates, d_weight, d_hidden, d_cell
 
 
-def _add_product(out: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+def _laid_out(weight: Tensor) -> Tensor | PackedWeight:
+    """A weight (K, O) for the products of all steps."""
+    return PackedWeight(weight) if packs(weight.dtype) else weight
+
+
+def _add_product(out: Tensor, x: Tensor, weight: Tensor | PackedWeight) -> Tensor:
     """out += x W, in place, the sum in the type of `out`."""
+    if isinstance(weight, PackedWeight):
+        return out.add_(weight.times(x))
     return out.addmm_(x, weight) if x.dtype == out.dtype else out.add_(x @ weight)

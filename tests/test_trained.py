@@ -10,6 +10,7 @@ import torch
 import seqvae
 from data_prep.errors import InputError
 from data_prep.score import Note, Score
+from seqvae import trained
 from seqvae.checkpoint import ModelFile
 from seqvae.config import MOST_SEED, Config, ModelConfig
 from seqvae.errors import ModelError, OptionError
@@ -62,7 +63,11 @@ def test_a_score_a_path_and_a_string_are_the_same_music(vae: TrainedModel, files
 
 
 @pytest.mark.usefixtures("bf16")
-def test_few_are_computed_exactly_and_many_fast(vae: TrainedModel) -> None:
+def test_few_of_a_small_model_are_computed_exactly_and_the_rest_fast(
+    vae: TrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = sum(weight.numel() for weight in vae.model.parameters())
+    monkeypatch.setattr(trained, "WORTH_LOW", 64 * size)
     file = ModelFile(vae.model, vae.config, TOKENIZER, {})
     models = {name: TrainedModel("tiny", file, "cpu", name) for name in ("auto", "fp32", "bf16")}
     few, many = [tune(40)], [tune(40 + n % 40) for n in range(64)]
@@ -75,6 +80,8 @@ def test_few_are_computed_exactly_and_many_fast(vae: TrainedModel) -> None:
     assert models["auto"].evaluate(models["auto"].read(many), samples=0) == models["fp32"].evaluate(
         models["fp32"].read(many), samples=0
     )
+    monkeypatch.setattr(trained, "WORTH_LOW", size)
+    np.testing.assert_array_equal(models["auto"].encode(few).mean, models["bf16"].encode(few).mean)
 
 
 def test_ids_are_what_scores_are_made_of(vae: TrainedModel) -> None:
