@@ -18,7 +18,7 @@ from torch import Tensor
 
 from seqvae.decoders import LSTMDecoder
 from seqvae.int8 import LARGEST, Int8Weight
-from seqvae.packed import PackedWeight, packs
+from seqvae.onednn import PackedWeight, multiplies
 from seqvae.stepping import Weight, product_dtype
 
 BLOCK = 2**17  # numbers of a weight, at least, for a thread: torch's product of a matrix and a single row takes but one
@@ -31,7 +31,7 @@ def suits(decoder: LSTMDecoder, z: Tensor) -> bool:
         return False
     dtype = product_dtype(decoder.output.weight)
     exact = z.dtype in (torch.float32, torch.float64) and z.dtype == decoder.output.weight.dtype
-    return exact and (dtype == z.dtype or packs(dtype))
+    return exact and (dtype == z.dtype or multiplies(dtype))
 
 
 class FewSteps:

@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from seqvae.onednn import product
 from seqvae.stepping import product_dtype
 
 CELLS_IN_CACHE, CELLS = 2**23, 2**27  # logits at a time where no gradient is wanted, on a CPU and on a GPU
 SUMMED_LOW = 256  # terms added before the sum, accurate in itself, is kept in the array's own precision
 ALIGNED = 16  # columns of a tile of bf16 or fp32 products
-COLUMNS = 64 * ALIGNED  # of the array at a time: for the product of all, transposed, a CPU takes an eighth longer
+COLUMNS = 64 * ALIGNED  # of an array in bf16 at a time: for the product of all, transposed, CPUs take an eighth longer
 LEAST, MOST = 1e-20, 1e20  # sums of exponentials that need no shift
 
 
@@ -71,7 +72,7 @@ def _aligned(weight: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """In the type and of the length of `weight`; what lies beyond V is finite, if the rest is."""
-    logits = hidden.to(weight.dtype) @ weight.t()
+    logits = product(hidden.to(weight.dtype), weight.t())
     if bias is not None:
         logits[:, : len(bias)] += bias.to(weight.dtype)
     return logits
@@ -86,12 +87,12 @@ def _summed(array: Tensor, exact: torch.dtype) -> Tensor:
 
 def _transposed_product(array: Tensor, x: Tensor, rows: int, dtype: torch.dtype) -> Tensor:
     """The first rows of array^T x, in a type: (N, V), (N, H) -> (rows, H)."""
-    if array.device.type != "cpu":
-        return (array.t() @ x)[:rows].to(dtype)
-    product = x.new_empty(rows, x.shape[1], dtype=dtype)
-    for part, columns in zip(product.split(COLUMNS), array.split(COLUMNS, dim=1), strict=True):
+    if array.device.type != "cpu" or array.dtype != torch.bfloat16:
+        return product(array.t(), x)[:rows].to(dtype)
+    found = x.new_empty(rows, x.shape[1], dtype=dtype)
+    for part, columns in zip(found.split(COLUMNS), array.split(COLUMNS, dim=1), strict=True):
         part.copy_((columns.t() @ x)[: len(part)])
-    return product
+    return found
 
 
 class _TokenNLL(torch.autograd.Function):
@@ -115,7 +116,7 @@ class _TokenNLL(torch.autograd.Function):
         scale = (gradient / sums).unsqueeze(-1)
         d_hidden = d_weight = d_bias = None
         if ctx.needs_input_grad[0]:
-            d_hidden = ((array @ weight).to(scale.dtype) * scale).to(of_hidden)
+            d_hidden = (product(array, weight).to(scale.dtype) * scale).to(of_hidden)
         if ctx.needs_input_grad[1]:  # not where the encoder is trained alone
             d_weight = _transposed_product(array, (hidden * scale).to(array.dtype), V, of_weight)
         if ctx.needs_input_grad[2]:

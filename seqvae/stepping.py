@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from seqvae import int8
 from seqvae.int8 import Int8Weight
-from seqvae.packed import PackedWeight, packs
+from seqvae.onednn import PackedWeight, is_faster, multiplies, product
 
 Weight = Tensor | PackedWeight | Int8Weight  # (K, O), for products from the left
 
@@ -40,7 +40,7 @@ def laid_out(weight: Tensor, of_states: bool = True) -> Weight:
     if of_states and int8.wanted():
         return Int8Weight.of(weight)
     low = weight.to(product_dtype(weight))
-    if not torch.is_grad_enabled() and low.device.type == "cpu" and packs(low.dtype):
+    if not torch.is_grad_enabled() and low.device.type == "cpu" and multiplies(low.dtype):
         return PackedWeight(low)
     return low.contiguous()
 
@@ -79,12 +79,12 @@ def plus_product(addend: Tensor, x: Tensor, weight: Weight) -> Tensor:
     if isinstance(weight, PackedWeight):
         return weight.times(x.to(weight.dtype)).to(addend.dtype).add_(addend)
     dtype = product_dtype(weight)
-    if x.dtype == weight.dtype == addend.dtype == dtype:  # in one go where torch has a call for it
+    if x.dtype == weight.dtype == addend.dtype == dtype and not is_faster(x, weight):  # in one go where torch can do so
         if addend.ndim == 1:
             return F.linear(x, weight.t(), addend)
         if addend.ndim == x.ndim == 2:
             return torch.addmm(addend, x, weight)
-    return (x.to(dtype) @ weight.to(dtype)).to(addend.dtype).add_(addend)
+    return product(x.to(dtype), weight.to(dtype)).to(addend.dtype).add_(addend)
 
 
 def pointwise(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from seqvae.packed import PackedWeight, packs
+from seqvae.onednn import PackedWeight, multiplies, product
 from seqvae.recurrence import layered
 from seqvae.stepping import plus_product, product_dtype, scaled_weights
 
@@ -133,13 +133,13 @@ class _Layer(torch.autograd.Function):
             d_hidden = _add_product(before, low[t], back)
         d_weight = None
         if ctx.needs_input_grad[1]:
-            d_weight = (low.flatten(0, 1).t() @ states[:-1].flatten(0, 1)).t()  # transposed, as the weight lies
+            d_weight = product(low.flatten(0, 1).t(), states[:-1].flatten(0, 1)).t()  # transposed, as the weight lies
         return gates, d_weight, d_hidden, d_cell
 
 
 def _laid_out(weight: Tensor) -> Tensor | PackedWeight:
     """A weight (K, O) for the products of all steps."""
-    return PackedWeight(weight) if packs(weight.dtype) else weight
+    return PackedWeight(weight) if multiplies(weight.dtype) else weight
 
 
 def _add_product(out: Tensor, x: Tensor, weight: Tensor | PackedWeight) -> Tensor:

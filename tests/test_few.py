@@ -8,7 +8,7 @@ from torch import Tensor
 
 from seqvae import few, sampling
 from seqvae.config import ModelConfig
-from seqvae.packed import packs
+from seqvae.onednn import multiplies
 from seqvae.sampling import generate
 from seqvae.vae import SequenceVAE
 
@@ -125,7 +125,7 @@ def test_what_suits() -> None:
     assert few.suits(decoder, z)
     assert not few.suits(decoder, torch.zeros(few.ROWS + 1, z.shape[1]))
     with torch.autocast("cpu", torch.bfloat16):
-        assert few.suits(decoder, z) == packs(torch.bfloat16)
+        assert few.suits(decoder, z) == multiplies(torch.bfloat16)
     assert not few.suits(decoder, z.double())
     assert not few.suits(decoder.bfloat16(), z.bfloat16())
     dropping = decoding(replace(MODELS["melodies"], dropout=0.5)).float()
