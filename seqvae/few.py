@@ -46,7 +46,8 @@ class FewSteps:
             for layer, bias, hidden, cell in zip(weights.layers, biases, state.hidden, state.cell, strict=True)
         ]
         self.bos = decoder.bos
-        self.said, self.share = z.new_empty(len(z), weights.output.shape[1]), None
+        self.said = z.new_empty(len(z), weights.output.shape[1])
+        self.share: np.ndarray | None = None
         if decoder.config.embedding_size:
             vectors, share = (z.new_empty(len(z), size) for size in weights.tokens.shape)
             self.rows, self.vectors, self.share = decoder.input.rows.numpy(), vectors.numpy(), share.numpy()
