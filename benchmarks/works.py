@@ -6,8 +6,10 @@ Models have random weights: how good they are does not change how fast they are.
 """
 
 import argparse
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +63,15 @@ def sample(options: argparse.Namespace) -> Work:
 
 
 def write(options: argparse.Namespace) -> Work:
-    """Samples as MIDI files."""
-    vae = trained(options)
+    """Samples as MIDI files, each time in a folder of their own: what takes another's place is written more slowly."""
+    vae, out = trained(options), Path(tempfile.mkdtemp(dir=options.out))
+    times = count()
 
     def work() -> None:
+        folder = out / str(next(times))
+        folder.mkdir()
         for number, score in enumerate(vae.sample(options.batch_size)):
-            score.write_midi(options.out / f"{number}.mid", force=True)
+            score.write_midi(folder / f"{number}.mid")
 
     return work
 

@@ -110,8 +110,10 @@ def test_every_work_of_a_model_works(dataset: Path, tmp_path: Path) -> None:
     common = ["--model", SMALL, "--batch-size", "3", "--dataset", str(dataset), "--out", str(tmp_path)]
     assert works.sample(works.parse(["sample", *common]))().shape == (3, 32)
     assert works.encode(works.parse(["encode", *common]))().mean.shape == (3, 64)
-    works.write(works.parse(["write", *common]))()
-    assert len(list(tmp_path.glob("*.mid"))) == 3
+    write = works.write(works.parse(["write", *common]))
+    for times in (1, 2):
+        write()
+        assert len(list(tmp_path.rglob("*.mid"))) == 3 * times
     melodies = ["--melodies", "samples/melodies"]
     assert len(works.read(works.parse(["read", *common, *melodies]))().split("train")) > 100
 
