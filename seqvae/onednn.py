@@ -107,6 +107,11 @@ class PackedWeight:
         return self._packed
 
 
+def packed(weight: Tensor) -> Tensor | PackedWeight:
+    """A weight (K, O) for many products without gradients, packed where that can be had."""
+    return PackedWeight(weight) if weight.device.type == "cpu" and multiplies(weight.dtype) else weight
+
+
 def _pack(weight: Tensor) -> Tensor:
     return torch.ops.mkldnn._reorder_linear_weight(weight.t().contiguous())
 

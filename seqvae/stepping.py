@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from seqvae import int8
 from seqvae.int8 import Int8Weight
-from seqvae.onednn import PackedWeight, is_faster, multiplies, product
+from seqvae.onednn import PackedWeight, is_faster, packed, product
 
 Weight = Tensor | PackedWeight | Int8Weight  # (K, O), for products from the left
 
@@ -40,9 +40,8 @@ def laid_out(weight: Tensor, of_states: bool = True) -> Weight:
     if of_states and int8.wanted():
         return Int8Weight.of(weight)
     low = weight.to(product_dtype(weight))
-    if not torch.is_grad_enabled() and low.device.type == "cpu" and multiplies(low.dtype):
-        return PackedWeight(low)
-    return low.contiguous()
+    laid = low if torch.is_grad_enabled() else packed(low)
+    return laid.contiguous() if isinstance(laid, Tensor) else laid
 
 
 def scaled_weights(

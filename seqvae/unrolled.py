@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from seqvae.onednn import PackedWeight, multiplies, product
+from seqvae.onednn import PackedWeight, packed, product
 from seqvae.recurrence import layered
 from seqvae.stepping import plus_product, product_dtype, scaled_weights
 
@@ -93,7 +93,7 @@ class _Layer(torch.autograd.Function):
         if kept:
             ctx.save_for_backward(weight, states, cell, cells, halves)
             ctx.gates = gates
-        ahead = _laid_out(weight)
+        ahead = packed(weight)
         for t in range(T):
             i, f, g, o = _add_product(gates[t], states[t], ahead).sigmoid_().chunk(4, dim=-1)
             cell = torch.addcmul(i, f, cell, out=cells[t * kept]).addcmul_(i, g, value=-2.0)
@@ -113,7 +113,7 @@ class _Layer(torch.autograd.Function):
         d_hidden = d_outputs[-1].to(gates.dtype)
         d_cell = torch.zeros_like(first_cell)
         d_now = torch.empty_like(gates[0])
-        back = _laid_out(weight.t())
+        back = packed(weight.t())
         for t in reversed(range(len(gates))):
             i, f, g, o = gates[t].chunk(4, dim=-1)
             d_i, d_f, d_g, d_o = d_now.chunk(4, dim=-1)
@@ -135,11 +135,6 @@ class _Layer(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             d_weight = product(low.flatten(0, 1).t(), states[:-1].flatten(0, 1)).t()  # transposed, as the weight lies
         return gates, d_weight, d_hidden, d_cell
-
-
-def _laid_out(weight: Tensor) -> Tensor | PackedWeight:
-    """A weight (K, O) for the products of all steps."""
-    return PackedWeight(weight) if multiplies(weight.dtype) else weight
 
 
 def _add_product(out: Tensor, x: Tensor, weight: Tensor | PackedWeight) -> Tensor:

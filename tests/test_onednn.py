@@ -8,7 +8,7 @@ import torch
 from test_few import MODELS, decoding, latents
 from torch import Tensor
 
-from seqvae import few, onednn, stepping
+from seqvae import few, onednn
 from seqvae.devices import autocast
 from seqvae.int8 import Int8Weight
 from seqvae.onednn import PackedWeight, is_faster, multiplies, product
@@ -165,7 +165,7 @@ def test_sequences_are_those_of_plain_products(
     model, ids = decoding(MODELS[name]).float(), []
     z = latents(model, rows).float()
     for has in (multiplies, lambda dtype: False):
-        monkeypatch.setattr(stepping, "multiplies", has)
+        monkeypatch.setattr(onednn, "multiplies", has)
         model.train().eval()  # forgets the weights it has laid out
         ids.append(generate(model.decoder, z, 6, generator=torch.Generator().manual_seed(3)))
     assert torch.equal(*ids)
