@@ -9,7 +9,6 @@ import argparse
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +63,10 @@ def sample(options: argparse.Namespace) -> Work:
 
 def write(options: argparse.Namespace) -> Work:
     """Samples as MIDI files, each time in a folder of their own: what takes another's place is written more slowly."""
-    vae, out = trained(options), Path(tempfile.mkdtemp(dir=options.out))
-    times = count()
+    vae = trained(options)
 
     def work() -> None:
-        folder = out / str(next(times))
-        folder.mkdir()
+        folder = Path(tempfile.mkdtemp(dir=options.out))
         for number, score in enumerate(vae.sample(options.batch_size)):
             score.write_midi(folder / f"{number}.mid")
 

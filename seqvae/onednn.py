@@ -36,7 +36,8 @@ def product(x: Tensor, weight: Tensor) -> Tensor:
     if not is_faster(x, weight):
         return x @ weight
     if x.ndim != 2:
-        return product(x.reshape(-1, x.shape[-1]).contiguous(), weight).unflatten(0, x.shape[:-1])
+        rows = x.reshape(-1, x.shape[-1]).contiguous()
+        return product(rows, weight).reshape(*x.shape[:-1], weight.shape[1])
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
         return _Product.apply(x, weight)
     return _dense_product(x, weight)

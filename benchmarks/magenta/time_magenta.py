@@ -9,7 +9,6 @@ import argparse
 import tempfile
 from collections.abc import Callable
 from functools import partial
-from itertools import count
 from pathlib import Path
 from unittest import mock
 
@@ -67,14 +66,12 @@ def sample(options: argparse.Namespace) -> Work:
 
 def write(options: argparse.Namespace) -> Work:
     """Samples as MIDI files, each time in a folder of their own."""
-    model, out = trained(options), Path(tempfile.mkdtemp(dir=options.out))
-    times = count()
+    model = trained(options)
 
     def work() -> None:
-        folder = out / str(next(times))
-        folder.mkdir()
+        folder = tempfile.mkdtemp(dir=options.out)
         for number, sequence in enumerate(model.sample(options.batch_size, STEPS, 1.0)):
-            note_seq.sequence_proto_to_midi_file(sequence, str(folder / f"{number}.mid"))
+            note_seq.sequence_proto_to_midi_file(sequence, f"{folder}/{number}.mid")
 
     return work
 
