@@ -1,6 +1,7 @@
 # make demo       train a small melody model on samples/melodies, make new melodies with it   (about 3 minutes)
 # make demo-text  train a small model of sentences on samples/text, make new lines with it    (about 4 minutes)
 # make test       the whole test suite; ARGS="-k melody -x" goes to pytest
+# make test-gpu   the same with what is for GPUs alone, on a pretended one (tests/pretended_gpu.py); needs g++
 # make lint       style and types
 # make clean      remove what these have made
 # All of them work in .venv, which is made on first use; make PYTHON=python3.12 takes another interpreter.
@@ -10,6 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := pyproject.toml constraints.txt
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 PAIR := samples/melodies/drowsy-maggie.mid samples/melodies/sleepy-maggie-reel.mid
 LINES := "the LORD is my shepherd" "a wise son maketh a glad father"
 SUM := --plus "I will sing unto the LORD" --plus "he shall not be moved" --minus "I shall not be moved"
@@ -17,7 +19,7 @@ OLD_PYTHON := "needs Python >= 3.11, not " + sys.version.split()[0] + "; see mak
 
 .DEFAULT_GOAL := test
 .DELETE_ON_ERROR:
-.PHONY: demo demo-text test lint clean
+.PHONY: demo demo-text test test-gpu lint clean
 
 # Editable: commands and tests run what lies in this folder, and an edit needs no second install.
 $(VENV)/.installed: $(SETUP)
@@ -58,7 +60,10 @@ demo-text: $(VENV)/.installed
 	@echo "demo-text/arithmetic.txt     and one line with what makes two others differ"
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
+	$(PYTEST) $(ARGS)
+
+test-gpu: $(VENV)/.installed-test
+	$(PYTEST) -p tests.pretended_gpu $(ARGS)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check

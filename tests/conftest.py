@@ -7,6 +7,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: threads cost more than they save here
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -45,6 +46,14 @@ def int8(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(int8, "packs", lambda: False)
         monkeypatch.setattr(torch, "_int_mm", product, raising=False)
         monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: True, raising=False)
+
+
+@pytest.fixture
+def sighup() -> Iterator[None]:
+    """SIGHUP is heeded, even where the tests run under nohup, which has it ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture

@@ -174,6 +174,7 @@ def test_who_stops_listening_stops_nothing(shelf: Path, tmp_path: Path) -> None:
         assert (tmp_path / made).exists()
 
 
+@pytest.mark.usefixtures("sighup")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_other_signals_end_as_ctrl_c_does(seqvae: Run, monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
     monkeypatch.setattr("seqvae.trained.load", lambda *_: os.kill(os.getpid(), number))

@@ -137,6 +137,7 @@ def test_what_a_killed_process_was_writing_is_cleared_away(dataset: Path, tmp_pa
     assert not [path.name for path in (tmp_path / "run").iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.usefixtures("sighup")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_and_leaves(dataset: Path, tmp_path: Path, number: signal.Signals) -> None:
     def stop(model: SequenceVAE, run: Path, step: int) -> None:
