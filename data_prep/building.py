@@ -11,7 +11,7 @@ from data_prep.files import Source, named_sources
 from data_prep.wording import Skipped, reasons
 
 if TYPE_CHECKING:
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     from data_prep.tokenizers.text import TextTokenizer
 
@@ -62,7 +62,7 @@ class Job:
     vocabulary: "TextTokenizer | None" = None  # of text: what is there already; else it is counted in train
 
     def shown(self, items: Iterable[T], what: str, total: int, unit: str) -> Iterator[T]:
-        """The items, while a bar tells how far they are, if it is wanted and stderr is a terminal."""
+        """The items, while a bar tells how far they are, if it is wanted and somebody looks."""
         with self.bar(what, total, unit) as bar:
             for item in items:
                 yield item
@@ -70,7 +70,7 @@ class Job:
 
     def bar(self, what: str, total: int, unit: str, done: int = 0) -> "tqdm[Any]":
         """The bar itself, for what comes in parts; some may be done already."""
-        from tqdm import tqdm
+        from tqdm.auto import tqdm
 
         return tqdm(None, what, total, unit=f" {unit}", initial=done, disable=None if self.progress else True)
 

@@ -92,7 +92,7 @@ def write_corpus(names: Sequence[str], out: Path, *, force: bool = False, progre
     Raises:
         InputError: a name is unknown, or a folder to write to holds something and `force` is not given.
     """
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     check_place(names, out, force)
     books = [_book(name) for name in dict.fromkeys(names)]

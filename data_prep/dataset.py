@@ -201,7 +201,7 @@ def prepare(
         workers: processes that read music, one for each core by default; few files are read in this process, as text
             is. What `joblib.parallel_config` says holds: with the backend "dask" or "ray" a cluster reads them.
         force: replace an existing dataset, never any other folder.
-        progress: show a bar on stderr, if that is a terminal, and tell what an earlier run has left to go on from.
+        progress: show a bar, in a terminal or a notebook, and tell what an earlier run has left to go on from.
         split: shares of train, valid and test, where neither of these has files of its own.
         vocabulary: of text: a tokenizer that serves as it is, so that none is made of what occurs in train.
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Normal
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from seqvae.batch import Batch
 from seqvae.information import active_units, information
@@ -45,7 +45,7 @@ def evaluate(
         seed: of the noise; the same seed gives the same figures.
         accuracy: count the tokens that are predicted rightly; one more pass of the decoder.
         free_running: decode each sequence from its posterior mean; as many steps as it is long.
-        progress: show a bar on stderr, if that is a terminal.
+        progress: show a bar, in a terminal (on stderr) or a notebook (with ipywidgets).
 
     Returns:
         elbo, distortion, rate, its parts mutual_information (at most mutual_information_cap) and aggregate_rate, and

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from seqvae.batch import Batch
 from seqvae.checks import check
@@ -75,7 +75,7 @@ def train(
             of processes and, unless weights depend on it (whiten, aggressive, plateau, batch-norm), validate_every may
             differ.
         force: replace the run in `out`.
-        progress: show a progress line when stderr is a terminal.
+        progress: show a progress line, in a terminal (on stderr) or a notebook (with ipywidgets).
         on_validation: called with the model, the run folder and the step, for previews.
         world: the processes that train together, as `distributed.joined` gives them: each calls this with the same
             arguments, and finds `dataset` in the same place; the first one writes, shows progress and calls
@@ -306,5 +306,5 @@ def _bar(run: Run, progress: bool) -> tqdm:
         desc=name,
         dynamic_ncols=True,
         mininterval=LOOK_EVERY,
-        disable=None if progress else True,  # None: quiet when stderr is not a terminal
+        disable=None if progress else True,  # None: where nobody looks, neither in a terminal nor in a notebook
     )
