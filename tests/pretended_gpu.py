@@ -5,9 +5,9 @@
 `device="cuda"` and `--device auto` then take a device of torch's (pretended_gpu.cpp) on which tensors of two devices do
 not mix, numbers of a generator come from the device's own, and it is an error to wait for it where that is forbidden.
 The rest of torch.cuda that seqvae uses stands here: streams, graphs, which do again what was done while they were
-recorded, on the same memory, and cuDNN's LSTM, in fp16 under autocast. It takes a compiler of C++20 and the very torch
-of constraints.txt. Processes that a test starts have no such device. What it cannot tell: whether a real kernel takes
-what it is given, and how fast it is.
+recorded, on the same memory, and cuDNN's LSTM, in fp16 under autocast. It takes a compiler of C++20 and the torch of
+constraints.txt in its CPU build. Processes that a test starts have no such device. What it cannot tell: whether a real
+kernel takes what it is given, and how fast it is.
 """
 
 import ctypes
@@ -15,6 +15,7 @@ import hashlib
 import importlib.util
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,8 +30,13 @@ def _compiled() -> Path:
     assert found is not None
     assert found.submodule_search_locations is not None
     torch = Path(found.submodule_search_locations[0])
-    version = (torch / "version.py").read_bytes() + SOURCE.read_bytes()
-    library = SOURCE.parents[1] / "build" / f"pretended_gpu-{hashlib.sha256(version).hexdigest()[:16]}.so"
+    version = (torch / "version.py").read_bytes()
+    if b"cuda: Optional[str] = None" not in version:
+        sys.exit(
+            "tests.pretended_gpu: torch has a CUDA of its own; its CPU build is needed (README.md tells how to get it)"
+        )
+    made_of = hashlib.sha256(version + SOURCE.read_bytes()).hexdigest()
+    library = SOURCE.parents[1] / "build" / f"pretended_gpu-{made_of[:16]}.so"
     if not library.exists():
         library.parent.mkdir(exist_ok=True)
         made = library.with_suffix(f".{os.getpid()}")
