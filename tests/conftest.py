@@ -50,7 +50,7 @@ def int8(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def sighup() -> Iterator[None]:
-    """SIGHUP is heeded, even where the tests run under nohup, which has it ignored."""
+    """SIGHUP is heeded, even where the tests run under nohup, which has it ignored; afterwards it is as it was."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)

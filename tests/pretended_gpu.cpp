@@ -1,8 +1,8 @@
 // A GPU that is none: its memory is the host's, and each of its kernels is the CPU's. See pretended_gpu.py.
 //
-// Torch finds a device's parts by four functions and a table of kernels. Here are such parts for "cuda": a guard, which
-// says that there is one device with one stream; hooks, for random numbers; an allocator; and kernels. Where torch asks
-// for the hooks of CUDA, it gets ours, as this library is looked into before torch's own.
+// Torch leaves room for the parts of a device that another library brings. Here they are for "cuda": a guard, which says
+// that there is one device with one stream; hooks, for random numbers; an allocator; and kernels. Where torch asks for
+// the hooks of CUDA, it gets ours, as this library is looked into before torch's own.
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
@@ -16,6 +16,8 @@
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/library.h>
 
+#include <cstdlib>
+#include <cstring>
 #include <optional>
 #include <set>
 #include <string>

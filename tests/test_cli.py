@@ -198,13 +198,11 @@ def test_what_a_library_makes_of_an_interruption_is_one(
     assert seqvae("sample", *TINY) == (130, "", "seqvae: interrupted\n")
 
 
+@pytest.mark.usefixtures("sighup")
 def test_what_nohup_has_ignored_stays_so(seqvae: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        monkeypatch.setattr("seqvae.trained.load", lambda *given: os.kill(os.getpid(), signal.SIGHUP) or load(*given))
-        assert seqvae("sample", *TINY, "-n", "1", "--out", tmp_path / "made")[0] == 0
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    monkeypatch.setattr("seqvae.trained.load", lambda *given: os.kill(os.getpid(), signal.SIGHUP) or load(*given))
+    assert seqvae("sample", *TINY, "-n", "1", "--out", tmp_path / "made")[0] == 0
 
 
 def test_a_folder_that_is_gone_is_told(seqvae: Run, tmp_path: Path) -> None:
