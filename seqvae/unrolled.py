@@ -29,9 +29,9 @@ from seqvae.stepping import plus_product, product_dtype, scaled_weights
 
 # Of 128 rows and fewer torch's LSTM is as fast or faster in fp32: it does all that a step has to do in one call.
 ROWS = 256
-# Of so many units, under autocast: of 2,048 gradients take torch's LSTM for CPUs twice to three times as long, of 512
-# and fewer it is as fast or faster. Between these nothing was timed.
-UNITS = 1024
+# Of so many units, under autocast: of 2,048 gradients take torch's LSTM for CPUs 1.3 to 3 times as long, of 1,536 as
+# long, of 1,024 and fewer it is faster.
+UNITS = 1536
 # Of `a`, 1 GB, where no gradient is wanted: for more torch's LSTM takes less memory. With gradients it takes more.
 CELLS = 2**28
 
