@@ -300,8 +300,11 @@ def _finish(run: Run, stopped: str) -> None:
 
 def _bar(run: Run, progress: bool) -> tqdm:
     name = "training" if len(run.stages) == 1 else run.phase.name
+    training, before = run.training, run.done.step - run.done.phase_step
+    budgets = [training.steps, training.epochs and training.epochs * run.steps_per_epoch]
     return tqdm(
         initial=run.done.step,
+        total=min((before + steps for steps in budgets if steps), default=None),  # a notebook's bar stays as long
         unit="step",
         desc=name,
         dynamic_ncols=True,

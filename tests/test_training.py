@@ -26,7 +26,7 @@ from data_prep.windows import MelodyOptions
 from seqvae import data, optimization, training
 from seqvae.batch import Batch
 from seqvae.checkpoint import load_model, load_state, save_state
-from seqvae.config import Config, ModelConfig, TrainConfig
+from seqvae.config import Config, ModelConfig, Phase, TrainConfig
 from seqvae.data import SequenceData, transposed
 from seqvae.distributed import World
 from seqvae.errors import ModelError, OptionError, TrainingError
@@ -87,6 +87,26 @@ def test_a_run_leaves_model_settings_and_metrics(dataset: Path, tmp_path: Path) 
     assert all(np.isfinite(float(value)) for row in rows for value in row.values())
     best = max(float(row["elbo"]) for row in rows)
     assert load_model(run / "model.safetensors").metrics["elbo"] == pytest.approx(best, rel=1e-4)
+
+
+def test_a_bar_is_as_long_as_the_budget_from_the_start(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A notebook's is drawn once and for all: one without a length stays a small box."""
+    lengths: list[int | None] = []
+
+    class Bar(training.tqdm):  # type: ignore[misc]
+        def __init__(self, *arguments: Any, total: int | None, **options: Any) -> None:
+            lengths.append(total)
+            super().__init__(*arguments, total=total, **options)
+
+    monkeypatch.setattr(training, "tqdm", Bar)
+    per_epoch = SequenceData(dataset).steps_per_epoch(16)
+    phases = Phase("first", changes={"steps": 2, "epochs": 1}), Phase("second", changes={"steps": None, "epochs": 1})
+    train(dataclasses.replace(CONFIG, phases=phases), dataset, tmp_path / "run", progress=False)
+    train(adapted(steps=None, minutes=1e-5), dataset, tmp_path / "short", progress=False)
+    assert per_epoch > 2
+    assert lengths == [2, 2 + per_epoch, None]
 
 
 def test_training_lowers_the_loss(dataset: Path, tmp_path: Path) -> None:
