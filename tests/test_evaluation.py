@@ -192,12 +192,23 @@ def test_a_sentence_is_exact_whatever_fills_up_its_batch(text: SequenceVAE) -> N
 def test_pieces_of_a_batch_change_no_figure(
     text: SequenceVAE, sentences: list[torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However few logits are held at a time."""
+    """However few logits are held at a time; and the samples are as many at a time as may be held."""
     batch = padded(sentences)
     whole = evaluate(text, [batch], samples=7)
-    for cells in (1, 100, 700):
+    drawn: list[int] = []
+    distortions = evaluation._distortions
+
+    def counted(model: SequenceVAE, batch: Batch, z: torch.Tensor) -> torch.Tensor:
+        drawn.append(len(z))
+        return distortions(model, batch, z)
+
+    monkeypatch.setattr(evaluation, "_distortions", counted)
+    a_sample = 6 * 9 * 4 * 8  # gates, which outnumber the logits here
+    for cells, pieces in ((1, [1] * 7), (a_sample, [1] * 7), (4 * a_sample - 1, [3, 3, 1]), (7 * a_sample, [7])):
         monkeypatch.setattr(evaluation, "CELLS", cells)
+        drawn.clear()
         assert evaluate(text, [batch], samples=7) == pytest.approx(whole, rel=1e-5)
+        assert drawn == [1, *pieces]  # the first one is that of the bound
 
 
 def test_importance_weighted_bound_of_sentences_is_that_of_its_definition(
