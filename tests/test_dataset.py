@@ -219,6 +219,16 @@ def test_few_notes_tell_no_tunes_apart() -> None:
     assert (shape != 0).tolist() == [False, True]
 
 
+def test_the_shape_of_a_note_is_not_that_of_a_sign() -> None:
+    """A first note that comes again is none that is held, and one a half-tone above it is no note-off."""
+    tokenizer = MelodyTokenizer()
+    ids = np.zeros((4, 32), np.uint8)
+    ids[:, :4] = (40, 42, 44, 40)
+    ids[1:, 4] = (40, 1, 41)
+    _, shape = splits.window_hashes(ids, tokenizer.note_on, tokenizer.pitch_ids)
+    assert len(set(shape.tolist())) == 4
+
+
 def test_bad_files_are_skipped_and_told(tmp_path: Path) -> None:
     folder = write_tunes(tmp_path / "tunes", range(5))
     (folder / "empty.mid").write_bytes(b"")
