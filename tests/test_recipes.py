@@ -381,6 +381,29 @@ def test_the_encoder_alone_is_trained_to_its_end(text: Path) -> None:
         assert torch.equal(tensor, trained[name]) == name.startswith("encoder"), name
 
 
+@pytest.mark.parametrize(
+    ("losses", "tokens", "steps"),
+    [
+        ([30.0, 24.0], [10.0, 6.0], 30),  # less, but more a token
+        ([30.0, 36.0, 37.0], [10.0, 18.0, 18.0], 45),  # more, but less a token
+        ([30.0, 30.0, 31.0], [10.0, 10.0, 10.0], 45),
+        ([40.0 - check for check in range(7)], [10.0] * 7, 99),
+    ],
+)
+def test_the_encoder_alone_is_trained_until_a_token_costs_more(
+    text: Path, monkeypatch: pytest.MonkeyPatch, losses: list[float], tokens: list[float], steps: int
+) -> None:
+    """By sums over fifteen steps each, as those of He et al. 2019."""
+    _, run = begun(text, config(aggressive=True))
+
+    def moved(parts: Any, phase_step: int, number: int, inner: int) -> tuple[torch.Tensor, list[torch.Tensor], bool]:
+        check = (inner - 1) // 15
+        return torch.tensor([losses[check], 0.0, 0.0, 0.0, 0.0, tokens[check]]), [], True
+
+    monkeypatch.setattr(run, "_move", moved)
+    assert run.train_encoder(lambda inner: [], 0, 0, 0.0, 0) == steps
+
+
 def test_each_inner_step_has_noise_of_its_own(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, run = begun(text, config(aggressive=True))
     seeds: list[int] = []
