@@ -149,6 +149,21 @@ def test_interrupted_and_resumed_ends_with_the_same_weights(dataset: Path, tmp_p
     assert_equal(weights(tmp_path / "whole"), weights(in_two))
 
 
+@pytest.mark.parametrize(("seconds", "steps"), [(60.0, [1, 1]), (0.0, [2, 5])])
+def test_the_first_step_is_saved_and_others_from_time_to_time(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, steps: list[int]
+) -> None:
+    """So that a run can be resumed that was killed early."""
+    saved: list[int] = []
+
+    def look(model: SequenceVAE, run: Path, step: int) -> None:
+        saved.append(load_state(run / "last.pt")["done"]["step"])
+
+    monkeypatch.setattr(training, "SAVE_EVERY", seconds)
+    train(adapted(steps=6, validate_every=3), dataset, tmp_path / "run", on_validation=look)
+    assert saved == steps
+
+
 def test_what_a_killed_process_was_writing_is_cleared_away(dataset: Path, tmp_path: Path) -> None:
     train(adapted(steps=1), dataset, tmp_path / "run")
     for name in ("last.pt", "model.safetensors"):
