@@ -156,11 +156,12 @@ def _decoded(file: io.BufferedIOBase, encoding: str) -> Iterator[str]:
     bare = codecs.getincrementaldecoder("utf-8-sig" if name == "utf-8" else name)()  # with a byte order mark or without
     decoder = io.IncrementalNewlineDecoder(bare, translate=True)
     while True:
-        block = file.read(_BLOCK)
+        block, state = file.read(_BLOCK), decoder.getstate()
         try:
             yield decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
             kept = len(error.object) - len(block)  # bytes of a character that began in the block before
+            decoder.setstate(state)  # with these, which some decoders have lost by now
             if error.start < kept:
                 bare.reset()
             yield decoder.decode(block[: max(0, error.start - kept)], final=True)

@@ -65,6 +65,17 @@ def test_what_is_not_utf_8_is_told_with_its_line(tmp_path: Path, lines: list[str
     assert [line.text for line in found] == lines
 
 
+@pytest.mark.parametrize("encoding", ["gb2312", "euc_kr", "iso2022_jp"])
+@pytest.mark.parametrize("block", range(1, 14))
+def test_a_bad_byte_is_told_with_its_line_wherever_blocks_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str, block: int
+) -> None:
+    path = written(tmp_path, "x\n人人人\n人人\n人 ".encode(encoding) + b"\xff\xff")
+    monkeypatch.setattr(text, "_BLOCK", block)
+    with pytest.raises(InputError, match=f"line 4: not {encoding} "):
+        texts(path, encoding)
+
+
 @given(ODD)
 def test_a_clean_sentence_is_one_line_of_single_blanks(content: str) -> None:
     found = clean(content)
