@@ -350,6 +350,21 @@ def test_an_adversary_does_not_see_the_noise_of_z_twice(text: Path, monkeypatch:
     assert not torch.allclose(seen[0], noise)
 
 
+def test_the_first_weights_of_an_adversary_follow_from_the_seed(text: Path) -> None:
+    """Whatever was drawn before, of which as much is left to be drawn."""
+    states = []
+    for drawn in (1, 2):
+        torch.manual_seed(drawn)
+        expected = torch.rand(3)
+        torch.manual_seed(drawn)
+        _, run = begun(text, config(adversarial=1.0))
+        assert torch.equal(torch.rand(3), expected)
+        states.append(run.adversary.network.state_dict())  # type: ignore[union-attr]
+    assert not differ(*states)
+    _, run = begun(text, config(adversarial=1.0, seed=1))
+    assert differ(run.adversary.network.state_dict(), states[0])  # type: ignore[union-attr]
+
+
 def test_aggressive_training_ends_when_information_stops_rising(
     text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
