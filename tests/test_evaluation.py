@@ -211,6 +211,18 @@ def test_pieces_of_a_batch_change_no_figure(
         assert drawn == [1, *pieces]  # the first one is that of the bound
 
 
+def test_few_logits_are_held_at_a_time(
+    text: SequenceVAE, sentences: list[torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 54 tokens with 6 each."""
+    held: list[int] = []
+    whole = evaluate(text, [padded(sentences)], free_running=False)
+    text.decoder.output.register_forward_hook(lambda *call: held.append(len(call[-1])))
+    monkeypatch.setattr(evaluation, "CELLS", 20 * 6 + 5)
+    assert evaluate(text, [padded(sentences)], free_running=False) == pytest.approx(whole, rel=1e-5)
+    assert held == [20, 20, 14]
+
+
 def test_importance_weighted_bound_of_sentences_is_that_of_its_definition(
     text: SequenceVAE, sentences: list[torch.Tensor]
 ) -> None:

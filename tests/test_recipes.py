@@ -419,6 +419,12 @@ def test_the_encoder_alone_is_trained_until_a_token_costs_more(
     assert run.train_encoder(lambda inner: [], 0, 0, 0.0, 0) == steps
 
 
+def test_each_part_of_a_batch_has_noise_of_its_own(text: Path) -> None:
+    _, run = begun(text, config())
+    noises = [run._generator(part, step).initial_seed() for part in range(3) for step in range(3)]
+    assert len(set(noises)) == 9
+
+
 def test_each_inner_step_has_noise_of_its_own(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, run = begun(text, config(aggressive=True))
     seeds: list[int] = []
