@@ -21,11 +21,13 @@ from data_prep.piece import Piece
 
 _OTHER_CLEF = re.compile(r"[\s=](treble|alto|tenor|perc|none)", re.IGNORECASE)  # which sound as written
 _SHIFT = re.compile(r"(octave|transpose)=(-?\d{1,2})|([+-])8(?!\d)")  # -8 of a clef: it sounds an octave lower
-_KEY_SIGN = re.compile(r"\s(\^{1,2}|_{1,2}|=)([A-Ga-g])(?![A-Za-z])")
+_SIGN = r"(\^{1,2}|_{1,2}|=)([A-Ga-g])"
+_KEY_SIGN = re.compile(rf"\s{_SIGN}(?![A-Za-z])")
 _SIGNS = {"^": "#", "_": "-", "=": "n"}  # as music21 writes them
 _TUNE = re.compile(r"^(?=X:)", re.MULTILINE)
 _FIELD = re.compile(r"[A-Za-z+]:(?![|:])")  # not the end of a repeat after a note
 _SPACER = re.compile(r"y[\d/]*")
+_DECORATION = re.compile(r"Hx|[~H-Wh-w]")  # music21 drops a note after H, and fails on W; Hx stands over a bar line
 _BARS_OF_REST = re.compile(r"[ZX](\d{0,3})")
 _RESTS = "Y"  # a field that ABC does not use tells of them: music21 leaves them out
 _INLINE = re.compile(r"\[([A-Za-z]:[^\]\n]*)\]")
@@ -65,7 +67,7 @@ def _plain(line: str) -> Iterator[str]:
         if _FIELD.match(part):
             yield from _known(part)
         else:
-            plain = _SPACER.sub("", part.replace("x", "z"))
+            plain = _SPACER.sub("", _DECORATION.sub("", part).replace("x", "z"))
             yield from _BARS_OF_REST.sub(rf"\n{_RESTS}:\1\n", plain).split("\n")
 
 
@@ -87,15 +89,43 @@ def parse(tune: str) -> Piece:
     Raises:
         InputError: there are no notes in it, or no meter. music21's own errors pass through.
     """
-    from music21.abcFormat import ABCHandler
-
     check_meters(re.findall(r"^M:([^%\n]*)", tune, re.MULTILINE))
-    handler = ABCHandler()
-    handler.process(tune)
-    voices = [Voice(bars) for bars in _voices(handler.tokens) if any(bar.notes for bar in bars)]
+    voices = [Voice(bars) for bars in _voices(_tokens(tune)) if any(bar.notes for bar in bars)]
     if not voices:
         raise InputError("no notes")
     return to_piece(title(tune), voices)
+
+
+def _tokens(tune: str) -> list[Any]:
+    """music21's tokens of a tune; grace notes are left unparsed.
+
+    It would count them in tuplets, and it knows a broken rhythm only where nothing but its sign stands between two
+    notes; `A>{g}B`, `A>(BC)` and `A-<B` have one, too.
+    """
+    from music21.abcFormat import ABCBar, ABCBrokenRhythmMarker, ABCGraceStart, ABCGraceStop, ABCHandler, ABCNote
+
+    handler = ABCHandler()
+    handler.tokenize(tune)
+    tokens, plain = handler.tokens, []
+    before, sign, in_grace = None, "", False
+    for token in tokens:
+        if isinstance(token, ABCGraceStart | ABCGraceStop):
+            in_grace = isinstance(token, ABCGraceStart)
+        elif isinstance(token, ABCBrokenRhythmMarker):
+            sign = token.src.strip()
+        elif isinstance(token, ABCNote) and in_grace:
+            token.inGrace = True
+        else:
+            plain.append(token)
+            if isinstance(token, ABCNote):
+                if before and sign:
+                    before.brokenRhythmMarker, token.brokenRhythmMarker = (sign, "left"), (sign, "right")
+                before, sign = token, ""
+            elif isinstance(token, ABCBar):
+                before = None
+    handler.tokens = plain
+    handler.tokenProcess()
+    return tokens
 
 
 def _voices(tokens: list[Any]) -> list[list[Bar]]:
@@ -187,9 +217,10 @@ class _Writer:
             self.finish()
 
     def note(self, token: Any) -> None:
-        names = [self._sounding(*head) for head in _heads(token)]
-        if token.inGrace:
+        if token.inGrace:  # its accidentals hold
+            self.signs |= {step.upper(): _SIGNS[signs[0]] * len(signs) for signs, step in re.findall(_SIGN, token.src)}
             return
+        names = [self._sounding(*head) for head in _heads(token)]
         length = float(token.quarterLength)
         if token.activeTuplet is not None:
             length *= token.activeTuplet.numberNotesNormal / token.activeTuplet.numberNotesActual

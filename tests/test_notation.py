@@ -144,6 +144,21 @@ def test_abc_triplets_are_exact(tmp_path: Path) -> None:
     assert piece.ticks_per_quarter % 30 == 0
 
 
+@pytest.mark.parametrize("middle", [">", ">{e}", "{^e}>", ">(", ">.", ">u", "->", ">-", ' > "Am"', ">!trill!"])
+def test_abc_broken_rhythms_reach_over_what_is_no_note(tmp_path: Path, middle: str) -> None:
+    assert heads(tune(tmp_path, f"C{middle}D z6|"))[:2] == [(0, 0.75, 60), (0.75, 0.25, 62)]
+
+
+def test_abc_graces_count_in_no_tuplet(tmp_path: Path) -> None:
+    starts = [round(start * 12) for start, *_ in heads(tune(tmp_path, "(3C{g}D{ab}E F2 z4|"))]
+    assert starts == [0, 4, 8, 12]
+
+
+def test_abc_decorations_are_no_notes(tmp_path: Path) -> None:
+    piece = tune(tmp_path, "HC2 TuD2 JE2 LH^F2 H:|G2 WA2 jB2 pc2 Hx||Hz2 c6|")
+    assert heads(piece) == [*((n, 1, pitch) for n, pitch in enumerate((60, 62, 64, 66, 67, 69, 71, 72))), (9, 3, 72)]
+
+
 def test_abc_ties_graces_chords_and_asides(tmp_path: Path) -> None:
     piece = tune(tmp_path, '"Am"{gag}A2-A2 !trill!+fermata+[CEG]4-|[CEG]2 x2 ~c2 .d2|')
     assert heads(piece) == [(0, 2, 69), *[(2, 3, pitch) for pitch in (60, 64, 67)], (6, 1, 72), (7, 1, 74)]
