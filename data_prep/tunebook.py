@@ -24,10 +24,13 @@ _SHIFT = re.compile(r"(octave|transpose)=(-?\d{1,2})|([+-])8(?!\d)")  # -8 of a 
 _SIGN = r"(\^{1,2}|_{1,2}|=)([A-Ga-g])"
 _KEY_SIGN = re.compile(rf"\s{_SIGN}(?![A-Za-z])")
 _SIGNS = {"^": "#", "_": "-", "=": "n"}  # as music21 writes them
+_MISREAD = re.compile(r"^(?:M:.*\+|Q:.*=).*", re.MULTILINE)
 _TUNE = re.compile(r"^(?=X:)", re.MULTILINE)
 _FIELD = re.compile(r"[A-Za-z+]:(?![|:])")  # not the end of a repeat after a note
 _SPACER = re.compile(r"y[\d/]*")
-_DECORATION = re.compile(r"Hx|[~H-Wh-w]")  # music21 drops a note after H, and fails on W; Hx stands over a bar line
+_TIE = re.compile(r"[A-Ga-g][,'\d/]*(-?)")  # of each note in a chord
+# music21 drops a note after H; Hx stands over a bar line, a single ! for the end of a line
+_DECORATION = re.compile(r"Hx|[!~H-Wh-w]")
 _BARS_OF_REST = re.compile(r"[ZX](\d{0,3})")
 _RESTS = "Y"  # a field that ABC does not use tells of them: music21 leaves them out
 _INLINE = re.compile(r"\[([A-Za-z]:[^\]\n]*)\]")
@@ -90,23 +93,41 @@ def parse(tune: str) -> Piece:
         InputError: there are no notes in it, or no meter. music21's own errors pass through.
     """
     check_meters(re.findall(r"^M:([^%\n]*)", tune, re.MULTILINE))
+    tune = _MISREAD.sub(_plainly, tune)
     voices = [Voice(bars) for bars in _voices(_tokens(tune)) if any(bar.notes for bar in bars)]
     if not voices:
         raise InputError("no notes")
     return to_piece(title(tune), voices)
 
 
-def _tokens(tune: str) -> list[Any]:
-    """music21's tokens of a tune; grace notes are left unparsed.
+def _plainly(field: re.Match[str]) -> str:
+    """A meter or tempo as music21 reads it: it takes 2+2+3/8 for 223/8, and a blank before = for a whole note more."""
+    if field[0].startswith("Q:"):
+        return re.sub(r"[ \t]*=[ \t]*", "=", field[0])
+    return re.sub(r"\(?(\d+(?:\s*\+\s*\d+)+)\)?", lambda beats: str(sum(map(int, beats[1].split("+")))), field[0])
 
-    It would count them in tuplets, and it knows a broken rhythm only where nothing but its sign stands between two
-    notes; `A>{g}B`, `A>(BC)` and `A-<B` have one, too.
-    """
-    from music21.abcFormat import ABCBar, ABCBrokenRhythmMarker, ABCGraceStart, ABCGraceStop, ABCHandler, ABCNote
+
+def _tokens(tune: str) -> list[Any]:
+    """music21's tokens of a tune; grace notes are left unparsed: it would count them in tuplets."""
+    from music21.abcFormat import ABCHandler
 
     handler = ABCHandler()
     handler.tokenize(tune)
-    tokens, plain = handler.tokens, []
+    tokens = handler.tokens
+    handler.tokens = list(_own_fields(_main_notes(tokens)))
+    handler.tokenProcess()
+    return tokens
+
+
+def _main_notes(tokens: list[Any]) -> list[Any]:
+    """All but grace notes, which are marked.
+
+    music21 knows a broken rhythm only where nothing but its sign stands between two notes; `A>{g}B`, `A>(BC)` and
+    `A-<B` have one, too.
+    """
+    from music21.abcFormat import ABCBar, ABCBrokenRhythmMarker, ABCGraceStart, ABCGraceStop, ABCNote
+
+    kept: list[Any] = []
     before, sign, in_grace = None, "", False
     for token in tokens:
         if isinstance(token, ABCGraceStart | ABCGraceStop):
@@ -116,16 +137,39 @@ def _tokens(tune: str) -> list[Any]:
         elif isinstance(token, ABCNote) and in_grace:
             token.inGrace = True
         else:
-            plain.append(token)
+            kept.append(token)
             if isinstance(token, ABCNote):
                 if before and sign:
                     before.brokenRhythmMarker, token.brokenRhythmMarker = (sign, "left"), (sign, "right")
                 before, sign = token, ""
             elif isinstance(token, ABCBar):
                 before = None
-    handler.tokens = plain
-    handler.tokenProcess()
-    return tokens
+    return kept
+
+
+def _own_fields(tokens: list[Any]) -> Iterator[Any]:
+    """The tokens, with the key, meter and unit of a voice said again where it goes on: music21 keeps the last ones."""
+    from music21.abcFormat import ABCMetadata, ABCNote
+
+    header: dict[str, Any] = {}
+    own: dict[str, dict[str, Any]] = {}  # by voice, from the first note of any on
+    voice = ""
+    for token in tokens:
+        yield token
+        if isinstance(token, ABCNote):
+            own.setdefault(voice, dict(header))
+        elif isinstance(token, ABCMetadata):
+            token.preParse()
+            if token.isVoice():
+                voice = _voice_name(token)
+                yield from own.get(voice, header).values()
+            elif token.tag in ("K", "L", "M"):
+                fields = own.setdefault(voice, dict(header)) if own else header
+                fields[token.tag] = token
+
+
+def _voice_name(token: Any) -> str:
+    return token.data.split()[0] if token.data.split() else ""
 
 
 def _voices(tokens: list[Any]) -> list[list[Bar]]:
@@ -136,8 +180,7 @@ def _voices(tokens: list[Any]) -> list[list[Bar]]:
     voices: dict[str, _Writer] = {}
     for token in tokens:
         if isinstance(token, ABCMetadata) and token.isVoice():
-            name = token.data.split()[0] if token.data.split() else ""
-            writer = voices.setdefault(name, _Writer(common))
+            writer = voices.setdefault(_voice_name(token), _Writer(common))
             writer.sounding(token.data)
         elif isinstance(token, ABCMetadata) and token.tag == _RESTS:
             writer.rest(int(token.data or 1))
@@ -220,16 +263,15 @@ class _Writer:
         if token.inGrace:  # its accidentals hold
             self.signs |= {step.upper(): _SIGNS[signs[0]] * len(signs) for signs, step in re.findall(_SIGN, token.src)}
             return
-        names = [self._sounding(*head) for head in _heads(token)]
+        heads = [(*self._sounding(name, written), tied) for name, written, tied in _heads(token)]
         length = float(token.quarterLength)
         if token.activeTuplet is not None:
             length *= token.activeTuplet.numberNotesNormal / token.activeTuplet.numberNotesActual
         onset, end = round(self.at * TICKS), round((self.at + length) * TICKS)
-        tied = token.tie in ("start", "continue")
-        for step, sign, octave in names:
+        for step, sign, octave, tied in heads:
             pitch = _midi_pitch(step, sign, octave) + self.shift
             self.bar.notes.append(WrittenNote(onset, end - onset, pitch, tied))
-        self.held = {step + octave: sign for step, sign, octave in names if tied}
+        self.held = {step + octave: sign for step, sign, octave, tied in heads if tied}
         self.at += length
 
     def _sounding(self, name: str, written: bool) -> tuple[str, str, str]:
@@ -251,10 +293,19 @@ class _Writer:
         return self.bars
 
 
-def _heads(token: Any) -> list[tuple[str, bool]]:
-    """The names of its pitches, and whether an accidental is written at each."""
-    parts = token.subTokens if hasattr(token, "subTokens") else [token]
-    return [(part.pitchName, part.accidentalDisplayStatus is True) for part in parts if part.pitchName]
+def _heads(token: Any) -> list[tuple[str, bool, bool]]:
+    """The names of its pitches, and of each whether an accidental is written at it and whether it is tied to the next.
+
+    Of a chord all can be tied, `[CE]-`, or some, `[C-E]`, which music21 does not tell.
+    """
+    parts = [part for part in getattr(token, "subTokens", [token]) if part.pitchName]
+    ties = _TIE.findall(token.src) if len(parts) > 1 else []
+    ties = ties if len(ties) == len(parts) else [""] * len(parts)
+    every = token.tie in ("start", "continue")
+    return [
+        (part.pitchName, part.accidentalDisplayStatus is True, every or tie == "-")
+        for part, tie in zip(parts, ties, strict=True)
+    ]
 
 
 _STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}

@@ -179,6 +179,31 @@ def test_abc_accidentals_hold_up_to_the_bar_line(tmp_path: Path, music: str, pit
     assert [pitch for *_, pitch in heads(tune(tmp_path, music, key="C"))] == pitches
 
 
+def test_abc_ties_of_single_notes_in_a_chord(tmp_path: Path) -> None:
+    piece = tune(tmp_path, "[C-^E-]4 [CE]4|[C,2E2-]2 [D/E/]2 z2|")
+    assert heads(piece) == [(0, 4, 60), (0, 4, 65), (4, 2, 48), (4, 2.5, 64), (6, 0.5, 62)]
+
+
+def test_abc_line_breaks_of_old_programs_are_no_decorations(tmp_path: Path) -> None:
+    assert [pitch for *_, pitch in heads(tune(tmp_path, "C8|!\nD8|!\n!trill!E8|"))] == [60, 62, 64]
+
+
+def test_abc_fields_of_a_voice_are_its_own(tmp_path: Path) -> None:
+    one = "V:1\nF8|\n[K:G]\n[L:1/4]F4|\nV:2\nF8|F8|\nV:1\nF4|\n"
+    piece = abc(f"X:1\nM:4/4\nL:1/8\nV:1\nV:2\nK:C\n{one}", tmp_path / "duet.abc")[0]
+    assert [heads(piece, voice) for voice in (0, 1)] == [
+        [(0, 4, 65), (4, 4, 66), (8, 4, 66)],
+        [(0, 4, 65), (4, 4, 65)],
+    ]
+
+
+@pytest.mark.parametrize("meter", ["2+2+3/8", "(2 + 2+3)/8", "7/8"])
+def test_abc_meters_of_several_beats(tmp_path: Path, meter: str) -> None:
+    piece = tune(tmp_path, "A|CDEF GAB|c7|", meter=meter)
+    assert [(bar[1], bar[2]) for bar in piece.meters] == [(7, 8)]
+    assert [start for start, *_ in heads(piece)][:2] == [3, 3.5]
+
+
 def test_abc_pickups_and_divided_bars(tmp_path: Path) -> None:
     piece = tune(tmp_path, "AB|cdef gabc|c4 B2:|AB|cdef gabc|c8|]")
     assert [start for start, *_ in heads(piece)][:3] == [3, 3.5, 4]
@@ -238,6 +263,11 @@ def test_abc_accidentals_of_a_key(tmp_path: Path, key: str, pitches: list[int]) 
 def test_abc_tempo(tmp_path: Path) -> None:
     piece = abc("X:1\nT:t\nM:4/4\nL:1/8\nQ:1/2=60\nK:C\nCDEF GABc|\nQ:Slowly\nc8|\n", tmp_path / "a.abc")[0]
     assert piece.tempos == ((0, 120.0),)
+
+
+@pytest.mark.parametrize("tempo", ["1/4=96", "1/4 = 96", "1/4 =96 % a remark", '"Slow = sad" 3/8= 64'])
+def test_abc_tempo_with_blanks(tmp_path: Path, tempo: str) -> None:
+    assert abc(f"X:1\nM:6/8\nL:1/8\nQ:{tempo}\nK:C\nCDE FGA|\n", tmp_path / "a.abc")[0].tempos == ((0, 96.0),)
 
 
 BOOK = """A heading, which is no tune.
