@@ -1,8 +1,8 @@
 """Written music through music21: ABC, MusicXML and Humdrum kern.
 
 Notation tells where the bar lines are; `bars` lays them on the grid that windows expect (pickups, split bars). Tied
-notes become one, grace notes and chord symbols are left out, all notes of a chord are kept, every part is a track,
-repeats are played once: a second time through adds no window that the first has not.
+notes become one, grace notes, cues and chord symbols are left out, all notes of a chord are kept, every part is a
+track, repeats are played once: a second time through adds no window that the first has not.
 
 music21 takes a third of a second to import and some milliseconds a tune: it is imported on use. It is kept off the
 network, out of the home folder and from writing to the terminal.

@@ -57,6 +57,13 @@ def parse_xml(data: bytes, name: str) -> Piece:
         if octaves is not None and semitones is not None and shift.find("diatonic") is None:  # music21 fails on it
             semitones.text = str(int(semitones.text or 0) + 12 * int(octaves.text or 0))
             shift.remove(octaves)
+    for measure in root.iter("measure"):
+        for cue in [note for note in measure.findall("note") if note.find("cue") is not None]:  # it is not played
+            if cue.find("chord") is not None or cue.find("grace") is not None:
+                measure.remove(cue)
+            elif (pitch := cue.find("pitch")) is not None:
+                pitch.clear()
+                pitch.tag = "rest"
     importer = MusicXMLImporter()
     importer.xmlRootToScore(root, importer.stream)
     importer.stream.toSoundingPitch(inPlace=True)  # its pitches are as written, those of kern as they sound
@@ -126,8 +133,7 @@ def _bar(measure: Any, start: float, end: float) -> Bar:
         onset = _ticks(item.getOffsetInHierarchy(measure))
         heads = item.notes if isinstance(item, chord.Chord) else [item] if isinstance(item, note.Note) else []
         for head in heads:
-            tie = head.tie or item.tie
-            tied = tie is not None and tie.type in ("start", "continue")
+            tied = head.tie is not None and head.tie.type in ("start", "continue")
             bar.notes.append(WrittenNote(onset, _ticks(item.quarterLength), head.pitch.midi, tied))
     bar.notes.sort(key=lambda head: head.onset)
     bar.tempos = [

@@ -368,6 +368,22 @@ def test_musicxml_ties_go_on_over_several_bars(tmp_path: Path) -> None:
     assert heads(piece) == [*WANTED[:3], (7, 8, 74)]
 
 
+def test_musicxml_ties_of_single_notes_in_a_chord(tmp_path: Path) -> None:
+    low = "<note><chord/><pitch><step>A</step><octave>4</octave></pitch><duration>{}</duration></note>"
+    text = MUSICXML.replace('</note></measure>\n<measure number="2">', f"</note>{low.format(2)}</measure><measure>")
+    piece = musicxml(tmp_path, text.replace("</note>\n<barline", f"</note>{low.format(6)}<barline"))
+    assert heads(piece) == [*WANTED[:3], (7, 1, 69), (7, 4, 74), (8, 3, 69)]
+
+
+def test_musicxml_cues_are_not_played(tmp_path: Path) -> None:
+    cue = "<note><cue/>{}<pitch><step>G</step><octave>5</octave></pitch><duration>2</duration></note>"
+    cues = cue.format("") + cue.format("<chord/>") + cue.format("<grace/>").replace("<duration>2</duration>", "")
+    after = "<measure number='3'><note><pitch><step>C</step><octave>5</octave></pitch><duration>8</duration></note>"
+    text = MUSICXML.replace("<rest/>", "<cue/><pitch><step>F</step><octave>5</octave></pitch>")
+    text = text.replace("<barline", f"{cues}</measure>{after}<barline")
+    assert heads(musicxml(tmp_path, text)) == [*WANTED, (12, 4, 72)]
+
+
 def test_musicxml_drums_are_told_by_their_channel(tmp_path: Path) -> None:
     kit = (
         '<score-instrument id="P1-I1"><instrument-name>Kit</instrument-name></score-instrument>'
@@ -424,9 +440,9 @@ def test_kern_of_several_pieces(tmp_path: Path) -> None:
 
 def test_kern(tmp_path: Path) -> None:
     path = tmp_path / "tune.krn"
-    path.write_text("**kern\n*M4/4\n=0\n4g\n=1\n2cc 2ee\n4r\n[4dd\n=2\n4dd]\n2.cc\n==\n*-\n")
+    path.write_text("**kern\n*M4/4\n=0\n4g\n=1\n2cc 2ee\n4r\n[4dd 4b\n=2\n4dd] 4b\n2.cc\n==\n*-\n")
     (piece,) = read_pieces(path)
-    assert heads(piece) == [(3, 1, 67), (4, 2, 72), (4, 2, 76), (7, 2, 74), (9, 3, 72)]
+    assert heads(piece) == [(3, 1, 67), (4, 2, 72), (4, 2, 76), (7, 1, 71), (7, 2, 74), (8, 1, 71), (9, 3, 72)]
     assert piece.name == "tune"
 
 
