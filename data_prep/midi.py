@@ -1,8 +1,9 @@
 """MIDI files <-> pieces in ticks.
 
 Reading and writing go through symusic: a parser in C++, a hundred times as fast as the usual ones. It pairs note-ons
-and note-offs first in, first out; here a note-off ends every note of its pitch that sounds, as pretty_midi and all
-published figures have it. pretty_midi makes the objects handed to users and the audio previews.
+and note-offs first in, first out; here a note-off ends every note of its pitch that sounds, and a note without length
+is none, as pretty_midi and all published figures have it. pretty_midi makes the objects handed to users and the audio
+previews.
 """
 
 import io
@@ -98,6 +99,9 @@ def _track(track: Any) -> Track:
         notes = notes[np.argsort(notes[:, START], kind="stable")]
     if (notes[1:, START] < notes[:-1, END]).any():
         _close_all(notes)
+    sounding = notes[:, END] > notes[:, START]
+    if not sounding.all():
+        notes = notes[sounding]
     return Track(track.name, track.program, track.is_drum, notes)
 
 

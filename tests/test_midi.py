@@ -51,6 +51,15 @@ def test_a_note_off_ends_every_note_of_its_pitch(tmp_path: Path) -> None:
     assert sorted(track.notes.tolist()) == [[0, 30, 60, 80], [10, 30, 60, 90], [10, 69, 72, 70]]
 
 
+def test_a_note_without_length_is_none(tmp_path: Path) -> None:
+    music = events(
+        (0, ON, 72, 80), (0, ON, 60, 80), (0, OFF, 72, 0), (30, OFF, 60, 0), (0, ON, 60, 90), (9, OFF, 60, 0)
+    )
+    assert [track.notes.tolist() for track in read(file_of(music), tmp_path).tracks] == [
+        [[0, 30, 60, 80], [30, 39, 60, 90]]
+    ]
+
+
 def test_a_quarter_without_length_is_no_tempo(tmp_path: Path) -> None:
     assert read(file_of(bytes([0, 0xFF, 0x51, 3, 0, 0, 0]) + TEMPO), tmp_path).tempos == ((0, 100.0),)
 
