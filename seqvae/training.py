@@ -94,8 +94,9 @@ def train(
         run = open_run(config, dataset, out, lock, resume=resume, force=force, world=world)
         before = run.done.step
         try:
-            stopped = _train_phases(run, progress and world.first, on_validation)
-            world.by_first(lambda: _finish(run, stopped))
+            with Interruption() as interruption:  # also while it is saved: a closed terminal says so twice
+                stopped = _train_phases(run, interruption, progress and world.first, on_validation)
+                world.by_first(lambda: _finish(run, stopped))
         finally:
             if run.log is not None:
                 run.log.close()
@@ -105,14 +106,13 @@ def train(
     return TrainResult(out, done.step, done.epoch, stopped, done.skipped, done.best)
 
 
-def _train_phases(run: Run, progress: bool, on_validation: OnValidation | None) -> str:
+def _train_phases(run: Run, interruption: Interruption, progress: bool, on_validation: OnValidation | None) -> str:
     """Train to the end of the last phase; why it ended, as TrainResult.stopped."""
-    with Interruption() as interruption:
-        while True:
-            stopped = _train_phase(run, interruption, progress, on_validation)
-            if stopped == "interrupted" or run.done.phase + 1 == len(run.stages):
-                return stopped
-            _begin_next_phase(run)
+    while True:
+        stopped = _train_phase(run, interruption, progress, on_validation)
+        if stopped == "interrupted" or run.done.phase + 1 == len(run.stages):
+            return stopped
+        _begin_next_phase(run)
 
 
 def _train_phase(run: Run, interruption: Interruption, progress: bool, on_validation: OnValidation | None) -> str:

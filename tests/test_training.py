@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,12 @@ from seqvae.config import Config, ModelConfig, Phase, TrainConfig
 from seqvae.data import SequenceData, transposed
 from seqvae.distributed import World
 from seqvae.errors import ModelError, OptionError, TrainingError
+from seqvae.interruption import handled
 from seqvae.metrics import MetricsLog
 from seqvae.optimization import Optimization
 from seqvae.previews import Previews
 from seqvae.progress import Progress
-from seqvae.run import LEAST_STEPS
+from seqvae.run import LEAST_STEPS, Run
 from seqvae.run_folder import FolderLock, read_config
 from seqvae.training import train
 from seqvae.vae import SequenceVAE
@@ -190,6 +192,27 @@ def test_a_signal_saves_and_leaves(dataset: Path, tmp_path: Path, number: signal
     assert_equal(weights(run), weights(tmp_path / "whole"))
     one, other = metrics(run)[-1], metrics(tmp_path / "whole")[-1]
     assert one | {"seconds": ""} == other | {"seconds": ""}
+
+
+def test_a_signal_that_comes_again_while_the_run_is_saved_is_the_same_wish(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a terminal that is closed the shell tells its processes, and so does the system."""
+    plainly = Run.save
+
+    def save(run: Run) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        plainly(run)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "save", save)  # after the first step, and when it was asked to end
+    with handled([signal.SIGTERM], interrupt):
+        result = train(adapted(steps=10**6), dataset, tmp_path / "run")
+    assert (result.stopped, result.steps) == ("interrupted", 2)
+    assert load_state(tmp_path / "run" / "last.pt")["done"]["step"] == 2
+    assert (tmp_path / "run" / "model.safetensors").exists()
 
 
 def test_budgets(dataset: Path, tmp_path: Path) -> None:
