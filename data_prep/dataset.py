@@ -36,7 +36,7 @@ from data_prep.workplace import workplace
 
 FORMAT = "seqvae-dataset"
 VERSION = 3
-READING = 1  # raised when files come to be read otherwise: datasets that would be used again are then made anew
+READING = 2  # raised when files come to be read otherwise: datasets that would be used again are then made anew
 INFO_FILE = "dataset.json"
 SHARES = (0.8, 0.1, 0.1)  # of train, valid and test, unless something else is said
 MOST_CHECKED = 2**26  # bytes of ids that are looked at when a dataset is opened; of more, batch by batch
