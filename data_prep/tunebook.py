@@ -19,7 +19,8 @@ from data_prep.errors import InputError
 from data_prep.meters import is_tempo
 from data_prep.piece import Piece
 
-_OTHER_CLEF = re.compile(r"[\s=](treble|alto|tenor|perc|none)", re.IGNORECASE)  # which sound as written
+_CLEF = re.compile(r"[\s=](treble|alto|tenor|bass|perc|none)", re.IGNORECASE)  # which sounds as written, but:
+_LOW_BASS = re.compile(r"bass.*\bm(?:iddle)?=d\b|\bm(?:iddle)?=d\b.*bass")  # saves commas: its d is D,
 _SHIFT = re.compile(r"(octave|transpose)=(-?\d{1,2})|([+-])8(?!\d)")  # -8 of a clef: it sounds an octave lower
 _SIGN = r"(\^{1,2}|_{1,2}|=)([A-Ga-g])"
 _KEY_SIGN = re.compile(rf"\s{_SIGN}(?![A-Za-z])")
@@ -228,15 +229,16 @@ class _Writer:
         for signs, step in _KEY_SIGN.findall(token.data):
             self.key[step.upper()] = _SIGNS[signs[0]] * len(signs)
         self.signs = dict(self.key)
-        shift = token.getClefObject()[1]
-        if shift or _OTHER_CLEF.search(token.data):  # without a clef it keeps its own
-            self.shift = shift or 0
+        if _CLEF.search(token.data):  # without a clef it keeps its own
+            self.shift = 0
         self.sounding(token.data)
 
     def sounding(self, said: str) -> None:
         """What is said of a voice or a key may be that it sounds higher or lower than it is written."""
-        if found := _SHIFT.findall(re.sub(r'"[^"]*"', "", said)):
-            self.shift = sum(
+        said = re.sub(r'"[^"]*"', "", said)
+        low, found = _LOW_BASS.search(said), _SHIFT.findall(said)
+        if low or found:
+            self.shift = (-24 if low else 0) + sum(
                 int(by) * (12 if what == "octave" else 1) if what else int(f"{up}12") for what, by, up in found
             )
 

@@ -220,8 +220,8 @@ def test_abc_inline_fields_and_voices(tmp_path: Path) -> None:
 
 
 def test_abc_clefs_that_sound_lower_hold_until_another_one(tmp_path: Path) -> None:
-    piece = tune(tmp_path, "C4 D4|\nK:G\nC4 D4|\nK:none\nC8|\nK:C clef=treble\nC4 D4|", key="C bass")
-    assert [pitch for *_, pitch in heads(piece)] == [36, 38, 36, 38, 36, 60, 62]
+    piece = tune(tmp_path, "C4 D4|\nK:G\nC4 D4|\nK:none\nC8|\nK:C clef=treble\nC4 D4|", key="C treble-8")
+    assert [pitch for *_, pitch in heads(piece)] == [48, 50, 48, 50, 48, 60, 62]
 
 
 def test_abc_fields_that_are_no_music_give_no_notes(tmp_path: Path) -> None:
@@ -246,7 +246,16 @@ def test_abc_without_a_meter_is_in_eighths(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("said", "by"),
-    [("clef=treble-8", -12), ("treble+8", 12), ("-8va", -12), ("octave=1", 12), ("bass octave=-1 transpose=-2", -14)],
+    [
+        ("clef=treble-8", -12),
+        ("treble+8", 12),
+        ("-8va", -12),
+        ("octave=1", 12),
+        ("bass octave=-1 transpose=-2", -14),
+        ("clef=bass", 0),
+        ("bass middle=d", -24),
+        ("treble middle=d", 0),
+    ],
 )
 def test_abc_of_transposing_voices_is_read_as_it_sounds(tmp_path: Path, said: str, by: int) -> None:
     assert [pitch for *_, pitch in heads(tune(tmp_path, "C4 D4|", key=f"C {said}"))] == [60 + by, 62 + by]
