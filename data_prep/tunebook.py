@@ -208,6 +208,7 @@ class _Writer:
         self.signs = dict(self.key)  # and in a bar, where they hold up to the bar line; in every octave
         self.held: dict[str, str] = {}  # those of notes that are tied to the next one, by step and octave
         self.meter: tuple[int, int] | None = common.meter if common else None
+        self.next_meter: tuple[int, int] | None = None
         if common:
             self.bar.meter, self.bar.tempos = common.bar.meter, list(common.bar.tempos)
 
@@ -217,8 +218,11 @@ class _Writer:
 
     def field(self, token: Any) -> None:
         if token.isMeter() and (meter := token.getTimeSignatureObject()) is not None:
-            # a meter in the middle of a bar counts from the next bar line: few writers mean it otherwise
-            self.meter = self.bar.meter = (meter.numerator, meter.denominator)
+            self.meter = (meter.numerator, meter.denominator)
+            if self.at > 0:  # in the middle of a bar it counts from the next bar line: few writers mean it otherwise
+                self.next_meter = self.meter
+            else:
+                self.bar.meter = self.meter
         elif token.isTempo():
             self._tempo(token)
         elif token.isKey():
@@ -291,7 +295,7 @@ class _Writer:
         if self.at > 0:
             self.bar.length = round(self.at * TICKS)
             self.bars.append(self.bar)
-            self.bar, self.at = Bar(), 0.0
+            self.bar, self.at, self.next_meter = Bar(meter=self.next_meter), 0.0, None
         return self.bars
 
 

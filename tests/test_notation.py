@@ -197,6 +197,13 @@ def test_abc_fields_of_a_voice_are_its_own(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("change", ["|[M:3/4]", "[M:3/4]|", "\nM:3/4\n|"])
+def test_abc_meters_count_from_a_bar_line(tmp_path: Path, change: str) -> None:
+    piece = tune(tmp_path, f"C8|D8{change}E6|F6|")
+    assert [start for start, *_ in heads(piece)] == [0, 4, 8, 11]
+    assert piece.meters == ((0, 4, 4), (8 * piece.ticks_per_quarter, 3, 4))
+
+
 @pytest.mark.parametrize("meter", ["2+2+3/8", "(2 + 2+3)/8", "7/8"])
 def test_abc_meters_of_several_beats(tmp_path: Path, meter: str) -> None:
     piece = tune(tmp_path, "A|CDEF GAB|c7|", meter=meter)
