@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
+import numpy as np  # noqa: F401 - torch would load it itself, and lose an interruption that comes meanwhile
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn

@@ -159,6 +159,27 @@ main()
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "seqvae: interrupted\n")
 
 
+@pytest.mark.parametrize("first", ["seqvae.distributed", "seqvae.trained"])
+def test_no_interruption_is_lost_while_torch_is_loaded(first: str) -> None:
+    """Torch itself loads numpy, if it is not there, and whatever goes wrong with that counts for nothing."""
+    code = f"""
+import sys
+class Impatient:
+    def find_spec(self, name, *_):
+        if name == "numpy":
+            sys.meta_path.remove(self)
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Impatient())
+try:
+    import {first}
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    here = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=here)
+    assert done.stdout == "interrupted\n"
+
+
 def test_who_stops_listening_stops_nothing(shelf: Path, tmp_path: Path) -> None:
     """The reader has gone before there is anything to read."""
     here = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
