@@ -143,6 +143,33 @@ def test_the_loss_is_linear_in_its_weights(text: Path, weight: str) -> None:
     assert thrice == pytest.approx(3 * once, rel=1e-2)
 
 
+@pytest.mark.parametrize("weight", ["mmd", "adversarial"])
+def test_what_holds_latents_near_the_prior_is_added_to_the_loss(
+    text: Path, monkeypatch: pytest.MonkeyPatch, weight: str
+) -> None:
+    monkeypatch.setattr(optimization, "mmd", lambda z, prior: 2.5 * torch.ones(()))
+    monkeypatch.setattr(optimization.Adversary, "loss", lambda self, z: 2.5 * torch.ones(()))
+    losses = []
+    for times in (0.0, 4.0):
+        data, run = begun(text, config(**{weight: times}))
+        figures, _ = run.step([data.training_batch(0, 16, 0)], 0, 0, 0.0, 0)
+        losses.append(float(figures[0] / figures[4]))
+    assert losses[1] - losses[0] == pytest.approx(10.0, rel=1e-4)
+
+
+@pytest.mark.parametrize("parts", [3, 20])
+def test_a_batch_in_parts_is_the_step_of_the_whole(text: Path, parts: int) -> None:
+    """Parts of several sizes; of a model without latents, whose steps have no noise."""
+    ends, figures = [], []
+    for number in (1, parts):
+        data, run = begun(text, config(optimizer="sgd", learning_rate=1.0, clip=1e9, model={"latent_size": 0}))
+        some = [data.training_batch(0, 16, 0, None, part, number) for part in range(number)]
+        figures.append(run.step(some, 0, 0, 0.0, 0)[0])
+        ends.append(run.model.state_dict())
+    torch.testing.assert_close(figures[0], figures[1])
+    torch.testing.assert_close(ends[0], ends[1])
+
+
 def test_schedules_follow_the_steps_of_the_phase(text: Path) -> None:
     linear = {"annealing": "linear", "annealing_steps": 10, "beta": 0.8}
     data, run = begun(text, config(**linear, learning_rate_decay="exponential"))
@@ -363,6 +390,31 @@ def test_the_first_weights_of_an_adversary_follow_from_the_seed(text: Path) -> N
     assert not differ(*states)
     _, run = begun(text, config(adversarial=1.0, seed=1))
     assert differ(run.adversary.network.state_dict(), states[0])  # type: ignore[union-attr]
+
+
+def test_an_adversary_is_taught_by_the_latents_of_all_parts(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, run = begun(text, config(adversarial=1.0))
+    taught: list[float] = []
+    monkeypatch.setattr(run.adversary, "error", lambda z, prior: torch.tensor(float(len(z))))
+    monkeypatch.setattr(run.adversary, "learn", lambda error, world: taught.append(float(error)))
+    run.step([data.training_batch(0, 16, 0, None, part, 3) for part in range(3)], 0, 0, 0.0, 0)
+    assert taught == pytest.approx([(6 * 6 + 5 * 5 + 5 * 5) / 16])
+
+
+def test_an_adversary_learns_from_steps_that_count(text: Path) -> None:
+    data, run = begun(text, config(adversarial=1.0))
+
+    def stepped() -> dict[str, torch.Tensor]:
+        run.step([data.training_batch(0, 16, 0)], 0, 0, 0.0, 0)
+        return {name: weight.clone() for name, weight in network.state_dict().items()}
+
+    network = run.adversary.network  # type: ignore[union-attr]
+    before = {name: weight.clone() for name, weight in network.state_dict().items()}
+    after = stepped()
+    assert differ(before, after)
+    with torch.no_grad():
+        run.model.decoder.output.weight.fill_(torch.nan)
+    assert not differ(after, stepped())
 
 
 def test_aggressive_training_ends_when_information_stops_rising(
