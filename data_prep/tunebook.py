@@ -19,7 +19,8 @@ from data_prep.errors import InputError
 from data_prep.meters import is_tempo
 from data_prep.piece import Piece
 
-_CLEF = re.compile(r"[\s=](treble|alto|tenor|bass|perc|none)", re.IGNORECASE)  # which sounds as written, but:
+_CLEF = re.compile(r"(^|[\s=])(treble|alto|tenor|bass|perc)|[\s=]none", re.IGNORECASE)  # it sounds as written, but:
+_NO_KEY = re.compile(r"\s*(?:clef|treble|alto|tenor|bass|perc|middle|m|octave|transpose|stafflines)(?![a-z])")
 _LOW_BASS = re.compile(r"bass.*\bm(?:iddle)?=d\b|\bm(?:iddle)?=d\b.*bass")  # saves commas: its d is D,
 _SHIFT = re.compile(r"(octave|transpose)=(-?\d{1,2})|([+-])8(?!\d)")  # -8 of a clef: it sounds an octave lower
 _SIGN = r"(\^{1,2}|_{1,2}|=)([A-Ga-g])"
@@ -149,24 +150,31 @@ def _main_notes(tokens: list[Any]) -> list[Any]:
 
 
 def _own_fields(tokens: list[Any]) -> Iterator[Any]:
-    """The tokens, with the key, meter and unit of a voice said again where it goes on: music21 keeps the last ones."""
+    """The tokens, with the key, meter and unit of a voice said again where it goes on: music21 keeps the last ones.
+
+    A field that tells a clef alone is left out: music21 would take clef=alto for a key of C, and alto for one of A.
+    """
     from music21.abcFormat import ABCMetadata, ABCNote
 
     header: dict[str, Any] = {}
     own: dict[str, dict[str, Any]] = {}  # by voice, from the first note of any on
     voice = ""
     for token in tokens:
+        if not isinstance(token, ABCMetadata):
+            if isinstance(token, ABCNote):
+                own.setdefault(voice, dict(header))
+            yield token
+            continue
+        token.preParse()
+        if token.isKey() and _NO_KEY.match(token.data):
+            continue
         yield token
-        if isinstance(token, ABCNote):
-            own.setdefault(voice, dict(header))
-        elif isinstance(token, ABCMetadata):
-            token.preParse()
-            if token.isVoice():
-                voice = _voice_name(token)
-                yield from own.get(voice, header).values()
-            elif token.tag in ("K", "L", "M"):
-                fields = own.setdefault(voice, dict(header)) if own else header
-                fields[token.tag] = token
+        if token.isVoice():
+            voice = _voice_name(token)
+            yield from own.get(voice, header).values()
+        elif token.tag in ("K", "L", "M"):
+            fields = own.setdefault(voice, dict(header)) if own else header
+            fields[token.tag] = token
 
 
 def _voice_name(token: Any) -> str:
@@ -229,10 +237,11 @@ class _Writer:
             self._key(token)
 
     def _key(self, token: Any) -> None:
-        self.key = dict.fromkeys(_STEPS, "n") if re.search(r"\bexp\b", token.data) else {}
-        for signs, step in _KEY_SIGN.findall(token.data):
-            self.key[step.upper()] = _SIGNS[signs[0]] * len(signs)
-        self.signs = dict(self.key)
+        if not _NO_KEY.match(token.data):
+            self.key = dict.fromkeys(_STEPS, "n") if re.search(r"\bexp\b", token.data) else {}
+            for signs, step in _KEY_SIGN.findall(token.data):
+                self.key[step.upper()] = _SIGNS[signs[0]] * len(signs)
+            self.signs = dict(self.key)
         if _CLEF.search(token.data):  # without a clef it keeps its own
             self.shift = 0
         self.sounding(token.data)

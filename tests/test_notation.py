@@ -231,6 +231,13 @@ def test_abc_clefs_that_sound_lower_hold_until_another_one(tmp_path: Path) -> No
     assert [pitch for *_, pitch in heads(piece)] == [48, 50, 48, 50, 48, 60, 62]
 
 
+@pytest.mark.parametrize(
+    ("clef", "by"), [("clef=bass", 0), ("alto", 0), ("treble-8", -12), ("octave=1", 12), ("Am", -1)]
+)
+def test_abc_clefs_alone_keep_the_key(tmp_path: Path, clef: str, by: int) -> None:
+    assert [pitch for *_, pitch in heads(tune(tmp_path, f"F8|[K:{clef}]F8|", key="D"))] == [66, 66 + by]
+
+
 def test_abc_fields_that_are_no_music_give_no_notes(tmp_path: Path) -> None:
     aside = "r:a bad face\ns:* !pp! d\nw:a b c\n+:d e\nm: ~g = {a}g\nY:3\n"
     piece = tune(tmp_path, f"C4 D4|\n{aside}[r:a cabbage]E4 F4|")
