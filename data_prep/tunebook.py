@@ -33,6 +33,8 @@ _SPACER = re.compile(r"y[\d/]*")
 _TIE = re.compile(r"[A-Ga-g][,'\d/]*(-?)")  # of each note in a chord
 # music21 drops a note after H; Hx stands over a bar line, a single ! for the end of a line
 _DECORATION = re.compile(r"Hx|[!~H-Wh-w]")
+_ENDING = re.compile(r"(?<=[\[|])(\d)[\d,.-]*")  # [1, |2, [3-4
+_TEXT_BLOCK = re.compile(r"^%%begin(\w+).*?^%%end\1.*?$", re.MULTILINE | re.DOTALL)
 _BARS_OF_REST = re.compile(r"[ZX](\d{0,3})")
 _RESTS = "Y"  # a field that ABC does not use tells of them: music21 leaves them out
 _INLINE = re.compile(r"\[([A-Za-z]:[^\]\n]*)\]")
@@ -44,7 +46,7 @@ def split(text: str) -> list[str]:
 
     After a blank line a tune goes on only with fields or bars: what else stands there is prose.
     """
-    head, *tunes = _TUNE.split(text.replace("\r\n", "\n").replace("\r", "\n"))
+    head, *tunes = _TUNE.split(_TEXT_BLOCK.sub("%", text.replace("\r\n", "\n").replace("\r", "\n")))
     defaults = [line for line in head.splitlines() if re.match(r"[LMQ]:", line)]
     return ["\n".join(_tune_lines(tune, defaults)) for tune in tunes]
 
@@ -72,8 +74,13 @@ def _plain(line: str) -> Iterator[str]:
         if _FIELD.match(part):
             yield from _known(part)
         else:
-            plain = _SPACER.sub("", _DECORATION.sub("", part).replace("x", "z"))
+            plain = _SPACER.sub("", _DECORATION.sub("", _ENDING.sub(_first_or_second, part)).replace("x", "z"))
             yield from _BARS_OF_REST.sub(rf"\n{_RESTS}:\1\n", plain).split("\n")
+
+
+def _first_or_second(ending: re.Match[str]) -> str:
+    """music21 takes `[3` for the beginning of a chord, and the hyphen of `[1-3` for a tie."""
+    return "1" if ending[1] == "1" else "2"
 
 
 def _known(field: str) -> Iterator[str]:

@@ -250,6 +250,17 @@ def test_abc_bars_of_rest_and_spacers(tmp_path: Path) -> None:
     assert heads(piece, 1) == [(0, 3, 60), (3, 3, 62)]
 
 
+@pytest.mark.parametrize("later", ["[3F8:|[4G8|]", "[3-4 F8:|[5,6G8|]", "|3F8:||4.G8|]"])
+def test_abc_has_any_number_of_endings(tmp_path: Path, later: str) -> None:
+    piece = tune(tmp_path, f"C8|[1-2 C8:|{later}[c4e4]")
+    assert [(start, pitch) for start, _, pitch in heads(piece)][:4] == [(0, 60), (4, 60), (8, 65), (12, 67)]
+
+
+def test_abc_blocks_of_text_give_no_notes(tmp_path: Path) -> None:
+    piece = tune(tmp_path, "C4 D4|\n%%begintext\nA faded | page\nX:2\n%%endtext\nE4 F4|")
+    assert heads(piece) == [(0, 2, 60), (2, 2, 62), (4, 2, 64), (6, 2, 65)]
+
+
 def test_abc_without_a_meter_is_in_eighths(tmp_path: Path) -> None:
     (piece,) = abc("X:1\nK:C\nCDEF GABc|[M:4/4]c8|\n", tmp_path / "a.abc")
     assert heads(piece) == [
