@@ -1,5 +1,6 @@
 """Model files and training states: they come back whole, and what is none of them is refused in one line."""
 
+import errno
 import json
 import pickle
 import subprocess
@@ -216,3 +217,12 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
         write_atomically(path, fail)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_read_only_place_is_told_by_the_name_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)  # Linux does, even of what is not there
+    with pytest.raises(OSError, match=r"Read-only file system: '.*/config.toml'"):
+        write_atomically(tmp_path / "config.toml", refuse)
