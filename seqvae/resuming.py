@@ -40,8 +40,8 @@ def as_saved(path: Path) -> Iterator[None]:
 def check_same(before: Config, config: Config, section: str, free: AbstractSet[str], out: Path) -> None:
     """Raises OptionError where a setting of a section differs that is not free to."""
     old, new = (dataclasses.asdict(getattr(which, section)) for which in (before, config))
-    for key in old.keys() - free:
-        if old[key] != new[key]:
+    for key in old:
+        if key not in free and old[key] != new[key]:
             option = spelled(key)
             differs = f"with {option} {old[key]}, not {new[key]}"
             if old[key] is None:

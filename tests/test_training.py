@@ -336,6 +336,11 @@ def test_a_lock_ends_with_its_block_whatever_was_forked_meanwhile(tmp_path: Path
         ("decoder_size = 16", "decoder_size = 12", "was trained with decoder-size 16, not 12"),
         ('optimizer = "adam"', 'optimizer = "sgd"', "was trained with optimizer adam, not sgd"),
         ("batch_size = 16", "batch_size = 8", "was trained with batch-size 16, not 8"),
+        (
+            "learning_rate = 0.001\nfinal_learning_rate = 1e-05",
+            "learning_rate = 1e-6\nfinal_learning_rate = 1e-6",
+            "was trained with learning-rate 0.001, not 1e-06",
+        ),
     ],
 )
 def test_settings_that_were_edited_meanwhile_are_told(
