@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from cli.console import note, say
+from cli.options import named
 from data_prep.errors import InputError
 from data_prep.wording import count
 from seqvae.errors import OptionError
@@ -16,7 +17,8 @@ Names = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Which b
 def corpus(
     names: Names = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where to: a folder for each book is made there.")
+        Path | None,
+        typer.Option(metavar="DIR", parser=named, help="Where to: a folder for each book is made there."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write into folders that hold something already.")] = False,
 ) -> None:

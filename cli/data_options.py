@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.console import note
-from cli.options import at_least, between, choice, switch
+from cli.options import at_least, between, choice, named, switch
 from data_prep import meters, programs
 from data_prep.errors import InputError
 from data_prep.files import TEXT_SUFFIXES, find_sources
@@ -40,7 +40,6 @@ OF_KIND = {
     TEXT: (*(SPELLED.get(name, name) for name in TEXT_OPTIONS), "valid", "test"),
 }
 
-Sources = Annotated[list[Path], typer.Argument(metavar="SOURCE", help=SOURCES_HELP, show_default=False)]
 Preset = Annotated[
     str | None,
     typer.Option(
@@ -93,20 +92,22 @@ Words = Annotated[str | None, choice(WORDS, "Text: split words and signs, or at 
 Lowercase = Annotated[bool | None, switch("lowercase", "Text: bring all letters to lower case first.")]
 TokenizerFile = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Text: a tokenizer.json as vocabulary (needs the extra [tokenizers])."),
+    typer.Option(
+        metavar="FILE", parser=named, help="Text: a tokenizer.json as vocabulary (needs the extra [tokenizers])."
+    ),
 ]
 Valid = Annotated[
     list[Path] | None,
-    typer.Option(metavar="FILE", help="Text: what to validate on; SOURCE is then for training alone."),
+    typer.Option(metavar="FILE", parser=named, help="Text: what to validate on; SOURCE is then for training alone."),
 ]
-Test = Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Text: what to test on, likewise.")]
+Test = Annotated[list[Path] | None, typer.Option(metavar="FILE", parser=named, help="Text: what to test on, likewise.")]
 
 
 def read_preset(preset: str | None, sources: Sequence[Path]) -> Config:
     """The preset asked for, or that for the kind of the sources. Raises OptionError when there is none."""
     from seqvae import presets
 
-    return presets.preset(preset or PRESETS[kind_of(sources)])
+    return presets.preset(PRESETS[kind_of(sources)] if preset is None else preset)
 
 
 def kind_of(sources: Sequence[Path]) -> str:

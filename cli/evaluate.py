@@ -140,6 +140,8 @@ def _dataset(sources: Sequence[str], vae: "TrainedModel", split: str, programs: 
         yield Path(sources[0])
         return
     for source in sources:
+        if not source:
+            raise OptionError("SOURCE: an empty name; leave it out, or name a place")
         if tune_of(source)[1] is not None:
             raise OptionError(f"{source}: a book is split by its tunes; give the whole file")
     with TemporaryDirectory(prefix="seqvae-") as folder:

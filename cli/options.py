@@ -196,15 +196,15 @@ def out(folder: str) -> Any:
     """The --out of commands that write music into a folder, and print sentences."""
     return typer.Option(
         metavar="DIR|FILE.txt",
-        parser=_named,
+        parser=named,
         help=f"Where music is written, without it {folder}. Sentences are printed, and written to FILE.txt if named.",
     )
 
 
-def _named(value: str) -> Path:
-    """Where something is written; without a name, as of a shell variable that is not set, it would be right here."""
+def named(value: str) -> Path:
+    """A place that is read or written; without a name, as of a shell variable that is not set, it would be here."""
     if not value:
-        raise typer.BadParameter("an empty name; leave the option out, or name a place")
+        raise typer.BadParameter("an empty name; leave it out, or name a place")
     return Path(value)
 
 

@@ -8,7 +8,7 @@ import typer
 
 from cli import data_options as data
 from cli.console import say
-from cli.options import Encoding
+from cli.options import Encoding, named
 from data_prep.errors import InputError
 from seqvae.errors import OptionError
 
@@ -18,10 +18,13 @@ def prepare(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            metavar="SOURCE", help="Folders (searched to their depths), music or text files.", show_default=False
+            metavar="SOURCE",
+            parser=named,
+            help="Folders (searched to their depths), music or text files.",
+            show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="DATASET", help="The folder to make.", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="DATASET", parser=named, help="The folder to make.", show_default=False)],
     preset: data.Preset = None,
     bars: data.Bars = None,
     meter: data.Meter = None,

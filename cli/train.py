@@ -16,7 +16,7 @@ import typer
 from cli import data_options as data
 from cli import training_options as training
 from cli.console import INTERRUPTED, note, say
-from cli.options import Encoding
+from cli.options import Encoding, named
 from data_prep.wording import count
 from seqvae.checks import check
 from seqvae.config import TEXT, Config
@@ -40,9 +40,13 @@ ENDED = {
 }
 SHOWN = ("elbo", "rate", "mutual_information", "perplexity", "note_on_accuracy", "note_on_free_running")
 
-Sources = Annotated[list[Path] | None, typer.Argument(metavar="SOURCE", help=data.SOURCES_HELP, show_default=False)]
+Sources = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="SOURCE", parser=named, help=data.SOURCES_HELP, show_default=False),
+]
 Out = Annotated[
-    Path | None, typer.Option(metavar="RUN", help="The run folder; without it runs/SOURCE-PRESET or -from-MODEL.")
+    Path | None,
+    typer.Option(metavar="RUN", parser=named, help="The run folder; without it runs/SOURCE-PRESET or -from-MODEL."),
 ]
 StartFrom = Annotated[
     str | None,
@@ -164,7 +168,9 @@ def _settled(given: Mapping[str, Any], world: "World") -> tuple[Config, Path, Pa
             raise OptionError(f"--preset {preset}: {run} was started from {before.start_from}; leave --preset out")
         if preset is None:
             base = before
-        elif base.data.kind == before.data.kind:  # what is of another kind is refused with the model
+        elif base.data.kind != before.data.kind:
+            raise OptionError(f"--preset {preset} is for {base.data.kind}, and {run} is of {before.data.kind}")
+        else:
             base = dataclasses.replace(base, data=before.data)
     else:  # the settings of another run may serve as a preset, its data do not
         base = dataclasses.replace(base, data=dataclasses.replace(base.data, dataset=None))

@@ -616,6 +616,13 @@ def test_resuming_needs_the_run_alone_and_ends_with_the_same_weights(seqvae: Run
     assert not list(Path(".datasets").iterdir())  # what was made to compare is gone
 
 
+def test_a_run_goes_on_with_no_preset_of_the_other_kind(seqvae: Run, small: list[str]) -> None:
+    succeed(seqvae("train", "@tunes", *small, "--steps", 1, "--out", "run"))
+    code, _, err = seqvae("train", "--resume", "--out", "run", "--preset", "text-words")
+    assert code == 2
+    assert err.startswith("seqvae: --preset text-words is for text, and ")
+
+
 OPTIONS = [
     (["--epochs", 1], {"epochs": 1, "steps": None, "minutes": None}),
     (["--minutes", 0.01], {"minutes": 0.01, "steps": None, "epochs": None}),
@@ -762,6 +769,13 @@ WRONG_USE = [
     ["corpus", "nonsense", "--out", "x"],
     ["corpus", "miscFolk"],
     ["presets", "nonsense"],
+    *(
+        [command, "", *options]
+        for command, *options in (("train", "--steps", 1), ("prepare", "--out", "D"), ("evaluate", *TINY))
+    ),
+    ["train", "@tunes", "--preset", "", "--steps", 1],
+    ["prepare", "@tunes", "--out", "", "--force"],
+    ["corpus", "miscFolk", "--out", ""],
     ["sample", "--out", "", *TINY],
     ["sample", "--seed", 2**64, *TINY],
     ["evaluate", "@tunes", "--seed", 2**64, *TINY],
