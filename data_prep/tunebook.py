@@ -34,7 +34,7 @@ _TIE = re.compile(r"[A-Ga-g][,'\d/]*(-?)")  # of each note in a chord
 # music21 drops a note after H; Hx stands over a bar line, a single ! for the end of a line
 _DECORATION = re.compile(r"Hx|[!~H-Wh-w]")
 _ENDING = re.compile(r"(?<=[\[|])(\d)[\d,.-]*")  # [1, |2, [3-4
-_TEXT_BLOCK = re.compile(r"^%%begin(\w+).*?^%%end\1.*?$", re.MULTILINE | re.DOTALL)
+_TEXT_BLOCK = re.compile(r"^%%begin(\w+)(?:(?!^%%begin).)*?^%%end\1", re.MULTILINE | re.DOTALL)
 _BARS_OF_REST = re.compile(r"[ZX](\d{0,3})")
 _RESTS = "Y"  # a field that ABC does not use tells of them: music21 leaves them out
 _INLINE = re.compile(r"\[([A-Za-z]:[^\]\n]*)\]")

@@ -257,8 +257,10 @@ def test_abc_has_any_number_of_endings(tmp_path: Path, later: str) -> None:
 
 
 def test_abc_blocks_of_text_give_no_notes(tmp_path: Path) -> None:
-    piece = tune(tmp_path, "C4 D4|\n%%begintext\nA faded | page\nX:2\n%%endtext\nE4 F4|")
-    assert heads(piece) == [(0, 2, 60), (2, 2, 62), (4, 2, 64), (6, 2, 65)]
+    block = "%%begintext\nA faded | page\nX:2\n%%endtext\n"
+    assert heads(tune(tmp_path, f"C4 D4|\n{block}E4 F4|")) == [(0, 2, 60), (2, 2, 62), (4, 2, 64), (6, 2, 65)]
+    endless = f"%%begintext\nX:1\nM:4/4\nL:1/8\nK:C\nC8|\nX:2\nM:4/4\nL:1/8\nK:C\n{block}D8|\n"
+    assert [heads(piece) for piece in abc(endless, tmp_path / "book.abc")] == [[(0, 4, 60)], [(0, 4, 62)]]
 
 
 def test_abc_without_a_meter_is_in_eighths(tmp_path: Path) -> None:
