@@ -141,7 +141,7 @@ def _dataset(sources: Sequence[str], vae: "TrainedModel", split: str, programs: 
         return
     for source in sources:
         if not source:
-            raise OptionError("SOURCE: an empty name; leave it out, or name a place")
+            raise OptionError(f"SOURCE: {options.NAMELESS}")
         if tune_of(source)[1] is not None:
             raise OptionError(f"{source}: a book is split by its tunes; give the whole file")
     with TemporaryDirectory(prefix="seqvae-") as folder:

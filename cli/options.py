@@ -16,6 +16,7 @@ from seqvae.config import DEVICES, INFERENCE_PRECISIONS, MOST_BEAM, MOST_PENALTY
 from seqvae.errors import OptionError
 
 DECODING = ("temperature", "top_k", "top_p", "beam", "length_penalty", "unknown")
+NAMELESS = "an empty name; leave it out, or name a place"
 
 Check = Callable[[typer.CallbackParam, Any], Any]
 
@@ -204,7 +205,7 @@ def out(folder: str) -> Any:
 def named(value: str) -> Path:
     """A place that is read or written; without a name, as of a shell variable that is not set, it would be here."""
     if not value:
-        raise typer.BadParameter("an empty name; leave it out, or name a place")
+        raise typer.BadParameter(NAMELESS)
     return Path(value)
 
 

@@ -49,6 +49,15 @@ def parse_xml(data: bytes, name: str) -> Piece:
     if root.tag != "score-partwise":
         raise InputError(f"it is no MusicXML written part by part: its root is <{root.tag[:40]}>")
     check_meters(f"{beats.text}/4" for beats in root.iter("beats"))
+    _say_plainly(root)
+    importer = MusicXMLImporter()
+    importer.xmlRootToScore(root, importer.stream)
+    importer.stream.toSoundingPitch(inPlace=True)  # its pitches are as written, those of kern as they sound
+    return _piece(importer.stream, name)
+
+
+def _say_plainly(root: ElementTree.Element) -> None:
+    """Change a score where music21 would fail on it, or read it otherwise than it is meant."""
     for sound in root.iter("midi-instrument"):
         if sound.findtext("midi-channel", "").strip() == "10" and sound.find("midi-program") is None:
             ElementTree.SubElement(sound, "midi-program").text = "1"  # without one music21 reads no channel
@@ -64,10 +73,6 @@ def parse_xml(data: bytes, name: str) -> Piece:
             elif (pitch := cue.find("pitch")) is not None:
                 pitch.clear()
                 pitch.tag = "rest"
-    importer = MusicXMLImporter()
-    importer.xmlRootToScore(root, importer.stream)
-    importer.stream.toSoundingPitch(inPlace=True)  # its pitches are as written, those of kern as they sound
-    return _piece(importer.stream, name)
 
 
 def kern_pieces(text: str) -> list[str]:

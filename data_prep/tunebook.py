@@ -19,8 +19,9 @@ from data_prep.errors import InputError
 from data_prep.meters import is_tempo
 from data_prep.piece import Piece
 
-_CLEF = re.compile(r"(^|[\s=])(treble|alto|tenor|bass|perc)|[\s=]none", re.IGNORECASE)  # it sounds as written, but:
-_NO_KEY = re.compile(r"\s*(?:clef|treble|alto|tenor|bass|perc|middle|m|octave|transpose|stafflines)(?![a-z])")
+_CLEFS = "treble|alto|tenor|bass|perc"
+_CLEF = re.compile(rf"(^|[\s=])({_CLEFS})|[\s=]none", re.IGNORECASE)  # it sounds as written, but:
+_NO_KEY = re.compile(rf"\s*(?:clef|{_CLEFS}|middle|m|octave|transpose|stafflines)(?![a-z])")
 _LOW_BASS = re.compile(r"bass.*\bm(?:iddle)?=d\b|\bm(?:iddle)?=d\b.*bass")  # saves commas: its d is D,
 _SHIFT = re.compile(r"(octave|transpose)=(-?\d{1,2})|([+-])8(?!\d)")  # -8 of a clef: it sounds an octave lower
 _SIGN = r"(\^{1,2}|_{1,2}|=)([A-Ga-g])"
@@ -69,7 +70,9 @@ def _tune_lines(tune: str, defaults: list[str]) -> Iterator[str]:
 
 
 def _plain(line: str) -> Iterator[str]:
-    """A line of music with inline fields on lines of their own, invisible rests as rests, no asides and no spacers."""
+    """A line of music as music21 reads it: inline fields and bars of rest on lines of their own, invisible rests as
+    rests, first and second endings alone, no asides, decorations and spacers.
+    """
     for part in _INLINE.sub(r"\n\1\n", _ASIDE.sub("", line.partition("%")[0])).split("\n"):
         if _FIELD.match(part):
             yield from _known(part)
@@ -321,8 +324,9 @@ def _heads(token: Any) -> list[tuple[str, bool, bool]]:
     Of a chord all can be tied, `[CE]-`, or some, `[C-E]`, which music21 does not tell.
     """
     parts = [part for part in getattr(token, "subTokens", [token]) if part.pitchName]
-    ties = _TIE.findall(token.src) if len(parts) > 1 else []
-    ties = ties if len(ties) == len(parts) else [""] * len(parts)
+    ties = _TIE.findall(token.src)
+    if len(parts) == 1 or len(ties) != len(parts):
+        ties = [""] * len(parts)
     every = token.tie in ("start", "continue")
     return [
         (part.pitchName, part.accidentalDisplayStatus is True, every or tie == "-")

@@ -769,10 +769,9 @@ WRONG_USE = [
     ["corpus", "nonsense", "--out", "x"],
     ["corpus", "miscFolk"],
     ["presets", "nonsense"],
-    *(
-        [command, "", *options]
-        for command, *options in (("train", "--steps", 1), ("prepare", "--out", "D"), ("evaluate", *TINY))
-    ),
+    ["train", "", "--steps", 1],
+    ["prepare", "", "--out", "D"],
+    ["evaluate", "", *TINY],
     ["train", "@tunes", "--preset", "", "--steps", 1],
     ["prepare", "@tunes", "--out", "", "--force"],
     ["corpus", "miscFolk", "--out", ""],
